@@ -1,0 +1,93 @@
+"""Devices: one mesh axis, `data`, and sums whose bits do not depend on the layout.
+
+A fixed number of *logical shards* S share the work. A device owns a run of them and treats each alone, with shapes
+that do not depend on the number of devices; sums over shards are one binary tree of adjacent pairs, first over the
+shards of a device, then over the devices. So 1, 2, 4 and 8 devices compute the same bits (docs/design.md).
+"""
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+
+AXIS = 'data'
+CPU_OPTIONS = {'xla_cpu_experimental_ynn_fusion_type': ''}
+
+
+def data_mesh(shards, devices=None):
+  """A one-axis mesh over as many devices as share `shards` logical shards evenly.
+
+  Args:
+    shards: the number of logical shards S, a power of two.
+    devices: devices to choose from; default all.
+  Returns: `jax.sharding.Mesh` with the axis `data`, its size a power of two that divides S.
+  Raises: ValueError if `shards` is no power of two.
+  """
+  if shards < 1 or shards & (shards - 1):
+    raise ValueError(f'mesh.shards={shards} must be a power of two, such as 16')
+  devices = list(jax.devices() if devices is None else devices)
+  count = min(shards, 1 << (len(devices).bit_length() - 1))
+  return Mesh(np.array(devices[:count]), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def shard(mesh, array):
+  """Place a host array [S, ...] (the same on every host) on the mesh, its first axis split over the devices."""
+  array = np.asarray(array)
+  return jax.make_array_from_callback(array.shape, NamedSharding(mesh, P(AXIS)), lambda index: array[index])
+
+
+def replicate(mesh, tree):
+  """Place a tree of host arrays on every device of the mesh."""
+  sharding = NamedSharding(mesh, P())
+  def place(leaf):
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      return jax.device_put(leaf, sharding)
+    leaf = np.asarray(leaf)
+    return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
+  return jax.tree.map(place, tree)
+
+
+def tree_sum(trees):
+  """Sum a list of 2^k pytrees as a binary tree of adjacent pairs."""
+  while len(trees) > 1:
+    trees = [jax.tree.map(jnp.add, a, b) for a, b in zip(trees[::2], trees[1::2])]
+  return trees[0]
+
+
+def all_tree_sum(trees):
+  """`tree_sum` of this device's shards, then of all devices by recursive doubling; the same bits on every device.
+
+  Call inside `shard_map` or `pmap` over the axis `data`. Partner i XOR k at each level: addition commutes, so both
+  partners get the same bits, and the tree over all shards does not depend on how many devices hold them.
+  """
+  total, size = tree_sum(trees), jax.lax.axis_size(AXIS)
+  step = 1
+  while step < size:
+    pairs = [(i, i ^ step) for i in range(size)]
+    total = jax.tree.map(lambda a: a + jax.lax.ppermute(a, AXIS, pairs), total)
+    step *= 2
+  return total
+
+
+def jit(function, **options):
+  """`jax.jit` with the compiler options that measured faster on this backend."""
+  return jax.jit(function, compiler_options=_compiler_options(), **options)
+
+
+@functools.cache
+def _compiler_options():
+  """The CPU's default convolution weight gradient is 2 to 3 times slower without the option; it may vanish one day."""
+  if jax.default_backend() != 'cpu':
+    return None
+  try:
+    jax.jit(lambda x: x + 1, compiler_options=CPU_OPTIONS).lower(0).compile()
+    return CPU_OPTIONS
+  except Exception:  # XLA's error for an unknown option has no public type.
+    return None
+
+
+def settle(mesh, value):
+  """Wait for `value` where two programs with collectives in flight can deadlock: several CPU devices."""
+  if mesh.devices.size > 1 and mesh.devices.flat[0].platform == 'cpu':
+    jax.block_until_ready(value)
