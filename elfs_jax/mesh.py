@@ -5,6 +5,7 @@ that do not depend on the number of devices; sums over shards are one binary tre
 shards of a device, then over the devices. So 1, 2, 4 and 8 devices compute the same bits (docs/design.md).
 """
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 
 AXIS = 'data'
 CPU_OPTIONS = {'xla_cpu_experimental_ynn_fusion_type': ''}
+GPU_OPTIONS = {'xla_gpu_deterministic_ops': True}
 
 
 def data_mesh(shards, devices=None):
@@ -55,13 +57,14 @@ def tree_sum(trees):
   return trees[0]
 
 
-def all_tree_sum(trees):
+def all_tree_sum(trees, alive):
   """`tree_sum` of this device's shards, then of all devices by recursive doubling; the same bits on every device.
 
-  Call inside `shard_map` or `pmap` over the axis `data`. Partner i XOR k at each level: addition commutes, so both
-  partners get the same bits, and the tree over all shards does not depend on how many devices hold them.
+  Call inside `shard_map` or `pmap` over the axis `data`; `alive` as in `fence`. Partner i XOR k at each level: addition
+  commutes, so both partners get the same bits, and the tree over all shards does not depend on how many devices
+  hold them.
   """
-  total, size = tree_sum(trees), jax.lax.axis_size(AXIS)
+  total, size = fence(tree_sum, trees, alive=alive), jax.lax.axis_size(AXIS)
   step = 1
   while step < size:
     pairs = [(i, i ^ step) for i in range(size)]
@@ -70,21 +73,41 @@ def all_tree_sum(trees):
   return total
 
 
+def fence(function, *operands, alive):
+  """`function(*operands)`, compiled apart from what surrounds it.
+
+  Where the layout lets it, the compiler fuses an addition with the multiplication before it into one that rounds
+  once, and on the CPU `lax.optimization_barrier` is gone by then. It does not look across a branch, so this is one,
+  on a traced boolean `alive` that is always true and that the compiler can't know to be.
+  """
+  out = jax.eval_shape(function, *operands)
+  dead = lambda *_: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), out)
+  return jax.lax.cond(alive, function, dead, *operands)
+
+
 def jit(function, **options):
-  """`jax.jit` with the compiler options that measured faster on this backend."""
-  return jax.jit(function, compiler_options=_compiler_options(), **options)
+  """`jax.jit` with this backend's compiler options: on the CPU faster, on GPUs deterministic."""
+  return jax.jit(function, compiler_options=_compiler_options(jax.default_backend()), **options)
 
 
 @functools.cache
-def _compiler_options():
-  """The CPU's default convolution weight gradient is 2 to 3 times slower without the option; it may vanish one day."""
-  if jax.default_backend() != 'cpu':
-    return None
+def _compiler_options(backend):
+  """The CPU's default convolution weight gradient is 2 to 3 times slower without its option, which may vanish."""
+  options = {'cpu': CPU_OPTIONS, 'gpu': GPU_OPTIONS}.get(backend)
   try:
-    jax.jit(lambda x: x + 1, compiler_options=CPU_OPTIONS).lower(0).compile()
-    return CPU_OPTIONS
+    jax.jit(lambda x: x + 1, compiler_options=options).lower(0).compile()
+    return options
   except Exception:  # XLA's error for an unknown option has no public type.
     return None
+
+
+def pin_threads():
+  """Give the CPU backend the same number of threads for 1 to 8 devices; call before JAX's first computation.
+
+  XLA:CPU takes one thread a core but at least one a device, and some sums are split by that number. `NPROC` is its
+  own setting for it.
+  """
+  os.environ.setdefault('NPROC', str(max(8, os.cpu_count())))
 
 
 def settle(mesh, value):

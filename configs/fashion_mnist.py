@@ -1,0 +1,19 @@
+"""Fashion-MNIST, 60,000 real images of 10 kinds of clothing, with the fast recipe for two cores.
+
+  apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
+  python launch.py --config=configs/fashion_mnist.py
+"""
+from elfs_jax import config as base
+
+
+def get_config():
+  config = base.get_config()
+  config.data.name = 'fashion_mnist'
+  config.cluster.num_classes = 10
+  config.select.budget = '10%'
+  config.embed.flip = True
+  config.proxy.flip = True
+  config.evaluate.flip = True
+  config.evaluate.steps = 1500
+  config.evaluate.seeds = 3
+  return config

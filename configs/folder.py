@@ -1,0 +1,18 @@
+"""My own images: a folder of any sizes and formats, searched recursively.
+
+  python launch.py --config=configs/folder.py --config.data.path=PICTURES --config.select.budget=500
+
+If you know how many kinds of things the images show, say so: --config.cluster.num_classes=20. If subfolders are classes
+and you want to see how the coreset compares with a random choice: --config.data.labels=folders (used for that alone).
+"""
+from elfs_jax import config as base
+
+
+def get_config():
+  config = base.get_config()
+  config.data.name = 'folder'
+  config.data.size = 64
+  config.embed.flip = True      # A mirror image of a photograph shows the same thing.
+  config.proxy.flip = True
+  config.evaluate.flip = True
+  return config

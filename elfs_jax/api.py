@@ -1,0 +1,54 @@
+"""The Python way: the whole pipeline in one call."""
+import dataclasses
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+
+from elfs_jax import config as config_lib, data, mesh
+
+
+@dataclasses.dataclass(frozen=True)
+class Coreset:
+  """The chosen examples and what led to them."""
+  indices: np.ndarray        # int64 [n], hardest first
+  scores: dict               # name -> float32 [N]: aum, forgetting, correctness, el2n
+  pseudo_labels: np.ndarray  # int32 [N]
+  beta: float                # the fraction dropped from the hard end
+  workdir: pathlib.Path      # with coreset.csv, report.html and the rest
+
+
+def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='auto', workdir=None, seed=0,
+                   config=None):
+  """Choose the `budget` examples worth labelling, without any label.
+
+  Args:
+    images: uint8 [N,H,W] or [N,H,W,Ch], or a folder's path, or a `data.Dataset`.
+    embeddings: float [N,D], alone or of the same examples as `images`.
+    budget: a count (500), a fraction (0.1) or words ('10%').
+    num_classes: clusters to look for, int; None estimates it.
+    beta: the fraction of N dropped from the hard end, or 'auto' to search it without labels.
+    workdir: folder for results, reused where nothing changed; default a new temporary folder.
+    seed: of everything random.
+    config: from `elfs_jax.config.get_config()`, for other settings; the arguments above override it. Default: the
+      fast recipe, as `launch.py` uses it.
+  Returns: `Coreset`.
+  Raises: ValueError or FileNotFoundError, in one line that names the input and the mend.
+  """
+  mesh.pin_threads()
+  from elfs_jax import pipeline
+  config = config_lib.get_config() if config is None else config.copy_and_resolve_references()
+  if isinstance(images, (str, os.PathLike)):
+    config.data.name, config.data.path = 'folder', str(images)
+    dataset = data.load('folder', str(images), size=config.data.size)
+  elif isinstance(images, data.Dataset):
+    dataset, config.data.name = images, 'memory'
+  else:
+    dataset, config.data.name = data.from_memory(images=images, embeddings=embeddings), 'memory'
+  config.select.budget, config.select.beta = budget, beta
+  config.cluster.num_classes, config.seed = num_classes, seed
+  workdir = workdir or tempfile.mkdtemp(prefix='elfs_jax_')
+  chosen, run = pipeline.select_from(dataset, config, workdir, say=lambda _: None, progress=pipeline.bar)
+  pipeline.write_report(run, dataset, chosen)
+  return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, pathlib.Path(workdir))

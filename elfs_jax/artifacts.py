@@ -1,0 +1,117 @@
+"""Artifacts: files that are whole or absent, fingerprints of what made them, and checkpoints of long stages."""
+import csv
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+import time
+import zipfile
+
+import numpy as np
+
+CHECKPOINT_SECONDS = 60
+
+
+def fingerprint(*parts):
+  """A hex digest of arrays, strings, numbers, and dicts or lists of them; equal content, equal digest."""
+  digest = hashlib.sha256()
+  for part in parts:
+    if isinstance(part, np.ndarray):
+      digest.update(f'{part.dtype}{part.shape}'.encode())
+      digest.update(memoryview(np.ascontiguousarray(part)).cast('B') if part.size else b'')
+    else:
+      digest.update(json.dumps(part, sort_keys=True).encode())
+  return digest.hexdigest()
+
+
+def write(path, save):
+  """Write a file by `save(open binary file)`, under a temporary name first, so that it is whole or absent."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+  try:
+    with os.fdopen(handle, 'wb') as file:
+      save(file)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+  except BaseException:
+    pathlib.Path(temporary).unlink(missing_ok=True)
+    raise
+
+
+def write_text(path, text):
+  """Write a text file, UTF-8."""
+  write(path, lambda file: file.write(text.encode()))
+
+
+def write_array(path, array):
+  """Write an .npy file."""
+  write(path, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def write_arrays(path, arrays):
+  """Write a dict of arrays as .npz."""
+  write(path, lambda file: np.savez(file, **arrays))
+
+
+def write_rows(path, columns, rows):
+  """Write a .csv with a header."""
+  text = io.StringIO()
+  csv.writer(text, lineterminator='\n').writerows([columns, *rows])
+  write_text(path, text.getvalue())
+
+
+def cached(path, key, compute):
+  """The dict of arrays that `compute()` returns, kept in the .npz at `path` and read from there while `key` is equal.
+
+  A file that is damaged (zip's checksums tell) or made under another key is made again.
+  Returns: (arrays, reused).
+  """
+  try:
+    with np.load(path, allow_pickle=False) as file:
+      if str(file['key']) == key:
+        return {name: file[name] for name in file.files if name != 'key'}, True
+  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    pass
+  arrays = {name: np.asarray(value) for name, value in compute().items()}
+  write_arrays(path, arrays | {'key': np.array(key)})
+  return arrays, False
+
+
+class Checkpoint:
+  """The state of one long stage on disk (Orbax), so that a killed run goes on where it was, to the same bits.
+
+  A checkpoint made under another key is dropped. `save` is an `on_epoch` callback; it writes at most once a minute.
+  """
+
+  def __init__(self, folder, key, to_host):
+    self.folder, self.key, self.to_host, self.saved = pathlib.Path(folder), key, to_host, time.monotonic()
+
+  def restore(self):
+    """The leaves of the last state saved, in order, or None."""
+    import orbax.checkpoint as ocp
+    path = self.folder / self.key
+    if not path.is_dir():
+      shutil.rmtree(self.folder, ignore_errors=True)
+      return None
+    with ocp.PyTreeCheckpointer() as checkpointer:
+      leaves = checkpointer.restore(path.absolute())
+    return [np.asarray(leaves[name]) for name in sorted(leaves)]
+
+  def save(self, epoch, state):
+    """Keep the state after `epoch` epochs, if the last one kept is a minute old. The rename is atomic (Orbax)."""
+    if time.monotonic() - self.saved < CHECKPOINT_SECONDS:
+      return
+    import jax
+    import orbax.checkpoint as ocp
+    leaves = {f'leaf{i:05d}': self.to_host(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    with ocp.PyTreeCheckpointer() as checkpointer:
+      checkpointer.save((self.folder / self.key).absolute(), leaves, force=True)
+    self.saved = time.monotonic()
+
+  def clear(self):
+    """Drop the checkpoint: the stage is done."""
+    shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,173 @@
+"""Clustering: pseudo-labels from frozen embeddings by TEMI or k-means, and label-free ways to tell which is better."""
+import functools
+
+import jax
+import numpy as np
+
+from elfs_jax import temi as heads_
+from elfs_jax.temi import State, Temi, temi_loss  # noqa: F401 (State, Temi and temi_loss are part of this module)
+
+IMITATION_EPOCHS = 10
+IMITATION_RATE = 2e-3
+SMOOTH_ROUNDS = SMOOTH_NEIGHBORS = 10
+SAMPLE = 10_000  # Examples that clusterings for the judge are fitted on.
+
+
+def temi(embeddings, neighbors, num_classes, *, heads, hidden=(512, 256), epochs, batch=1024, learning_rate=None,
+         warmup_epochs=20, weight_decay=1e-4, teacher_momentum=0.996, init='random', seed=0, state=None,
+         on_epoch=None, progress=None):
+  """Cluster by TEMI (arXiv 2303.17896): heads whose clusters hold an example and its neighbours together.
+
+  Runs on one device, so the labels do not depend on how many there are. The label-free choice among the heads is the
+  least training loss; a pseudo-label is the argmax of that head's teacher. The last layer is frozen in the first
+  epoch: its gradient and update are zero.
+
+  Args:
+    embeddings: float [N, D].
+    neighbors: int32 [N, K], from `neighbors.knn`.
+    num_classes: clusters C, 2 <= C <= N.
+    heads: number of heads H, trained at once.
+    hidden: widths of the hidden layers.
+    epochs: passes over the examples, each with a newly drawn neighbour.
+    batch: pairs a step; above N, one batch of all.
+    learning_rate: AdamW's peak rate; None is the published 1e-4 * batch / 256.
+    warmup_epochs: epochs of linear warm-up; the rate is constant after.
+    weight_decay: on matrices only.
+    teacher_momentum: weight of the old teacher in each step's average.
+    init: 'random', or 'kmeans': every head first learns the labels of `kmeans(embeddings, num_classes, neighbors=...)`.
+    seed: of weights, order and pairs.
+    state: a state that `on_epoch` received, in the same call otherwise; training goes on from there to the same bits.
+    on_epoch: called as `on_epoch(epochs done, state)`; the state's arrays live until it returns: copy what you keep.
+    progress: called as `progress(iterable, desc=..., total=...)`, returns an iterable; default none.
+  Returns: Temi(labels int32 [N], loss float32 [H] of the last epoch, best: the head chosen, changed: the share of the
+    k-means labels that training changed, None after a random start).
+  Raises: ValueError on a number of classes or a setting out of range.
+  """
+  count, width = np.shape(embeddings)
+  check_num_classes(num_classes, count)
+  if heads < 1 or epochs < 1 or init not in ('random', 'kmeans'):
+    raise ValueError(f"TEMI needs heads >= 1, epochs >= 1 and init 'random' or 'kmeans', got heads={heads}, "
+                     f'epochs={epochs}, init={init!r}')
+  batch = min(batch, count)
+  if learning_rate is None:
+    learning_rate = 1e-4 * batch / 256
+  place = functools.partial(jax.device_put, device=jax.local_devices()[0])
+  key, adamw = place(jax.random.key(seed)), (learning_rate, warmup_epochs * (count // batch), weight_decay)
+  x_ND, near_NK = place(np.asarray(embeddings, np.float32)), place(np.asarray(neighbors, np.int32))
+  fresh = heads_.init_state(seed, heads, (width, *hidden, num_classes), adamw)
+  if state is not None:
+    state = place(jax.tree.unflatten(jax.tree.structure(fresh), jax.tree.leaves(state)))
+  elif init == 'kmeans':
+    start_N = kmeans(embeddings, num_classes, neighbors=neighbors, seed=seed)
+    state = heads_.imitate(place(fresh), x_ND, place(start_N), jax.random.fold_in(key, 0), batch=batch,
+                           epochs=IMITATION_EPOCHS, adamw=(IMITATION_RATE, 1, weight_decay))
+  else:
+    state = place(fresh)
+
+  pair_key = jax.random.fold_in(key, 1)
+  remaining = range(int(state.epoch), epochs)
+  for epoch in remaining if progress is None else progress(remaining, desc='TEMI', total=len(remaining)):
+    state = heads_.temi_epoch(state, x_ND, near_NK, pair_key, batch=batch, adamw=adamw, momentum=teacher_momentum)
+    if progress is not None:
+      jax.block_until_ready(state)
+    if on_epoch is not None:
+      on_epoch(epoch + 1, state)
+  loss_H = np.asarray(state.loss)
+  best = int(np.argmin(loss_H))
+  labels_N = heads_.predict(state.teacher, best, x_ND)
+  start_N = np.asarray(state.start)
+  changed = float((labels_N != start_N).mean()) if len(start_N) else None
+  return Temi(labels_N, loss_H, best, changed)
+
+
+def kmeans(embeddings, num_classes, *, neighbors=None, seed=0):
+  """k-means (scikit-learn, best inertia of 10 starts, on one thread: its labels otherwise depend on the thread count).
+
+  With neighbours, it clusters smoothed embeddings: each unit row is replaced by the mean of itself and its 10 nearest
+  neighbours, scaled to unit length again, ten times over. Simple graph convolution (Wu et al., ICML 2019) and its use
+  before k-means (Zhang et al., IJCAI 2019, "Attributed graph clustering via adaptive graph convolution"); it was far
+  ahead of plain k-means wherever tried (docs/results.md).
+
+  Args: embeddings: float [N, D]; num_classes: clusters C; neighbors: int32 [N, K] from `neighbors.knn`, or None for
+    plain k-means; seed.
+  Returns: labels int32 [N].
+  Raises: ValueError unless 2 <= num_classes <= N.
+  """
+  check_num_classes(num_classes, len(embeddings))
+  x_ND = np.asarray(embeddings, np.float32) if neighbors is None else smooth(embeddings, neighbors)
+  return fit_kmeans(x_ND, num_classes, seed=seed, starts=10).labels_.astype(np.int32)
+
+
+def smooth(embeddings, neighbors):
+  """Unit rows, averaged with their nearest neighbours' again and again: float32 [N, D]."""
+  x_ND = unit_rows(np.asarray(embeddings, np.float32))
+  near_NK = np.asarray(neighbors)[:, :SMOOTH_NEIGHBORS]
+  for _ in range(SMOOTH_ROUNDS):
+    total_ND = x_ND.copy()
+    for near_N in near_NK.T:
+      total_ND += x_ND[near_N]
+    x_ND = unit_rows(total_ND)
+  return x_ND
+
+
+def unit_rows(x_ND):
+  """Rows scaled to length 1; rows of zeros stay zero."""
+  length_N = np.sqrt(np.einsum('nd,nd->n', x_ND, x_ND, dtype=np.float64))
+  return x_ND * (1 / np.where(length_N > 0, length_N, 1)).astype(np.float32)[:, None]
+
+
+def fit_kmeans(x_ND, num_classes, *, seed, starts):
+  """A fitted `sklearn.cluster.KMeans`, on one thread."""
+  from sklearn.cluster import KMeans
+  from threadpoolctl import threadpool_limits
+  with threadpool_limits(1):
+    return KMeans(num_classes, n_init=starts, random_state=seed).fit(x_ND)
+
+
+def check_num_classes(num_classes, count):
+  if not 2 <= num_classes <= count:
+    raise ValueError(f'cluster.num_classes={num_classes} must be from 2 to the number of examples, N={count}')
+
+
+def agreement(labels, neighbors):
+  """How often the 10 nearest neighbours share an example's cluster, beyond chance.
+
+  (observed - chance) / (1 - chance), chance = sum over clusters of share^2: 1 when all agree, 0 at random and for one
+  cluster that holds everything.
+
+  Args: labels: int [N]; neighbors: int [N, K], best first.
+  """
+  labels_N, near_NK = np.asarray(labels), np.asarray(neighbors)[:, :10]
+  observed = (labels_N[near_NK] == labels_N[:, None]).mean()
+  share_C = np.unique(labels_N, return_counts=True)[1] / len(labels_N)
+  chance = (share_C ** 2).sum()
+  return float((observed - chance) / (1 - chance)) if chance < 1 else 0.0
+
+
+def independent(embeddings, num_classes, *, count=3, seed=0):
+  """Clusterings for the judge, made without the ones that the difficulty used.
+
+  Plain k-means with another number of clusters each (num_classes times 1, 1.5 and 2.5, in turn), each on a random half
+  of the embedding's dimensions, fitted on at most 10,000 random examples.
+
+  Args: embeddings: float [N, D]; num_classes: C; count: how many; seed.
+  Returns: labels int32 [count, N].
+  Raises: ValueError unless 2 <= num_classes <= N.
+  """
+  check_num_classes(num_classes, len(embeddings))
+  x_ND, rng = np.asarray(embeddings, np.float32), np.random.default_rng(seed)
+  size, width = x_ND.shape
+  labels = []
+  for turn in range(count):
+    clusters = min(round(num_classes * (1, 1.5, 2.5)[turn % 3]), size)
+    part_ND = x_ND[:, rng.choice(width, -(-width // 2), replace=False)]
+    rows = rng.choice(size, min(size, max(SAMPLE, 20 * clusters)), replace=False)
+    model = fit_kmeans(part_ND[rows], clusters, seed=seed + turn, starts=3)
+    labels.append(predict_kmeans(model, part_ND))
+  return np.stack(labels)
+
+
+def predict_kmeans(model, x_ND):
+  from threadpoolctl import threadpool_limits
+  with threadpool_limits(1):
+    return model.predict(x_ND).astype(np.int32)

@@ -1,0 +1,174 @@
+"""The settings of a run and their defaults: the fast recipe, for two CPU cores.
+
+`configs/*.py` start from here; `elfs_jax.select_coreset` uses this as it is. `None` means: chosen from the data, as the
+comment says. A field whose default is a plain value keeps its type; `Any` fields take what people type.
+"""
+import difflib
+import pathlib
+import re
+import runpy
+
+import numpy as np
+from ml_collections import ConfigDict, config_dict
+
+from elfs_jax import select
+
+
+def _any(default=None):
+  """A field without a type: '500' is a count, '0.1' a fraction, '10%' and 'auto' stay words."""
+  field = config_dict.placeholder(object)
+  field.set(default)
+  return field
+
+
+def get_config():
+  """The default settings, locked: an unknown field is an error."""
+  config = ConfigDict()
+  config.seed = 0
+
+  config.data = ConfigDict()
+  config.data.name = 'digits'        # digits, fashion_mnist, arrays, folder, embeddings, cifar10, cifar100, stl10 ...
+  config.data.path = _any()          # a file or folder, for the sources that need one
+  config.data.images = _any()        # for embeddings: the images that they came from
+  config.data.labels = _any()        # a file of labels, or 'folders'; used by the evaluation alone
+  config.data.size = _any()          # side in pixels that a folder's images are resized to; None: 64
+
+  config.embed = ConfigDict()
+  config.embed.method = 'auto'       # pca, self_supervised, given (bring your own), auto: the better one, without labels
+  config.embed.components = 100      # of PCA
+  config.embed.epochs = 10           # of the self-supervised encoder, and what follows
+  config.embed.batch = 512
+  config.embed.width = 32
+  config.embed.learning_rate = 2e-3
+  config.embed.flip = False          # a mirror image is the same thing
+
+  config.neighbors = ConfigDict()
+  config.neighbors.k = 50
+
+  config.cluster = ConfigDict()
+  config.cluster.method = 'auto'     # kmeans, temi, auto: the better one, without labels
+  config.cluster.num_classes = _any()  # None: estimated from the embedding
+  config.cluster.heads = 8           # of TEMI, and what follows
+  config.cluster.hidden = (128, 64)
+  config.cluster.epochs = 20
+  config.cluster.batch = 512
+  config.cluster.learning_rate = 5e-3  # at the peak
+  config.cluster.warmup_epochs = 2
+  config.cluster.teacher_momentum = 0.95
+  config.cluster.init = 'kmeans'     # random (as published) or kmeans
+
+  config.proxy = _training()
+  config.proxy.epochs = _any()       # None: about 2,400 steps, at least 10 and at most 40 epochs
+
+  config.select = ConfigDict()
+  config.select.budget = _any('10%')   # 500 is a count; 0.1 and 10% are fractions of N
+  config.select.score = 'aum'        # aum, forgetting, el2n, correctness
+  config.select.method = 'double_end'  # double_end, stratified, random, hardest, easiest
+  config.select.beta = _any('auto')  # fraction dropped from the hard end; auto: searched without labels
+
+  config.judge = ConfigDict()
+  config.judge.betas = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+  config.judge.clusterings = 4       # that the difficulty did not use
+  config.judge.seeds = 3             # per clustering
+  config.judge.steps = 400
+  config.judge.randoms = 3           # random subsets graded beside the candidates
+
+  config.evaluate = _training()      # the classifier trained on the coreset, where there are labels
+  config.evaluate.enabled = True
+  config.evaluate.seeds = 5
+  config.evaluate.steps = 500
+
+  config.mesh = ConfigDict()
+  config.mesh.shards = 16            # logical shards; the number of devices gives the same bits, this does not
+  return config.lock()
+
+
+def _training():
+  training = ConfigDict()
+  training.network = _any()          # small, resnet18, resnet34, mlp; None: small on images, mlp on embeddings
+  training.width = 16                # of small and mlp
+  training.batch = _any()            # None: 256, or 64 below 10,000 examples
+  training.learning_rate = 0.1
+  training.final_rate = 1e-4
+  training.momentum = 0.9
+  training.nesterov = True
+  training.weight_decay = 5e-4
+  training.crop = _any()             # pixels of reflect padding before a random crop; None: an eighth of the side
+  training.flip = False
+  training.resized_crop = False
+  return training
+
+
+def read(path):
+  """The config of a settings file: what its `get_config()` returns. Raises: FileNotFoundError, ValueError."""
+  if not pathlib.Path(path).is_file():
+    raise FileNotFoundError(f'--config={path}: no such file; choose one of configs/*.py')
+  module = runpy.run_path(str(path))
+  if 'get_config' not in module:
+    raise ValueError(f'--config={path} defines no get_config(): see configs/digits.py')
+  return module['get_config']()
+
+
+def path_in(argv):
+  """The settings file that the command line names, or None."""
+  for i, argument in enumerate(argv):
+    name, equals, value = argument.partition('=')
+    if name in ('--config', '-config'):
+      return value if equals else argv[i + 1] if i + 1 < len(argv) else ''
+  return None
+
+
+def listing(config):
+  """Every field and its value, a line each, as it is typed."""
+  return '\n'.join(f'  --config.{name}={value}' for name, value in _leaves(config))
+
+
+def check_names(config, argv):
+  """Refuse --config.NAME=... of a field that does not exist. Raises: ValueError that names the nearest that does."""
+  names = [name for name, _ in _leaves(config)]
+  for argument in argv:
+    found = re.match(r'--?config\.([^=]+)', argument)
+    if found and found[1] not in names:
+      # The last part of the name says most: a field may be looked for in another section.
+      nearest = max(names, key=lambda name: max(
+          difflib.SequenceMatcher(None, found[1], name).ratio(),
+          0.95 * difflib.SequenceMatcher(None, found[1].split('.')[-1], name.split('.')[-1]).ratio()))
+      raise ValueError(f'--config.{found[1]}: there is no such field; the nearest is --config.{nearest}')
+
+
+def _leaves(config, prefix=''):
+  for key, value in config.items():
+    if isinstance(value, ConfigDict):
+      yield from _leaves(value, f'{prefix}{key}.')
+    else:
+      yield f'{prefix}{key}', value
+
+
+def check(config, n, *, has_images, has_embeddings):
+  """Refuse, in one line and before any long work, settings that n examples can't meet. Raises: ValueError."""
+  _one_of('embed.method', config.embed.method, ('auto', 'pca', 'self_supervised', 'given'))
+  _one_of('cluster.method', config.cluster.method, ('auto', 'kmeans', 'temi'))
+  _one_of('select.method', config.select.method, ('double_end', 'stratified', 'random', 'hardest', 'easiest'))
+  _one_of('select.score', config.select.score, ('aum', 'forgetting', 'el2n', 'correctness'))
+  if config.embed.method == 'given' and not has_embeddings:
+    raise ValueError('embed.method=given needs embeddings: use configs/embeddings.py, or embed.method=auto')
+  if config.embed.method in ('pca', 'self_supervised') and not has_images:
+    raise ValueError(f'embed.method={config.embed.method} needs images, and only embeddings were given: use auto')
+  if config.select.budget == 1 and not isinstance(config.select.budget, float):
+    raise ValueError('select.budget=1 could mean one example or all of them: write 100% for all, or a count above 1')
+  budget = select.budget_count(config.select.budget, n)
+  if config.select.beta != 'auto':
+    if isinstance(config.select.beta, str):
+      raise ValueError(f"select.beta={config.select.beta!r} must be a number in [0, 1) or 'auto'")
+    select.double_end(np.arange(n), budget, config.select.beta)
+  classes = config.cluster.num_classes
+  if classes is not None and not (isinstance(classes, int) and 2 <= classes <= n):
+    raise ValueError(f'cluster.num_classes={classes!r} must be a whole number from 2 to the number of examples, {n}')
+  if not 1 <= config.neighbors.k < n:
+    raise ValueError(f'neighbors.k={config.neighbors.k} must be at least 1 and below the number of examples, {n}: '
+                     'lower it or bring more examples')
+
+
+def _one_of(name, value, choices):
+  if value not in choices:
+    raise ValueError(f'{name}={value!r} is unknown: choose one of {", ".join(choices)}')

@@ -1,0 +1,270 @@
+"""A small convolutional encoder trained in place on the user's own images, without labels.
+
+Contrastive learning (SimCLR, Chen et al., ICML 2020, arXiv 2002.05709, section 2.1) with one change: the second view
+shows not the same image but one of its nearest neighbours (the idea of NNCLR, Dwibedi et al., ICCV 2021, arXiv
+2104.14548, with neighbours taken over the whole data set), first under PCA of the pixels, later under the encoder's
+own features. On small images that beats plain SimCLR by far, above all for clustering (docs/results.md).
+
+The same bits on every layout: each logical shard runs alone, with batch norm over its own examples; projections are
+gathered, so that every device computes the loss of the whole batch in the same shapes; gradients are one tree sum.
+"""
+from functools import partial
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import PartitionSpec as P
+
+from elfs_jax import embed, mesh as devices
+
+SIDE = 64  # Pixels: longer images are downscaled before training.
+GRID = 16  # Positions along a side after the stem, which sets the cost of all that follows.
+BLOCK = 512  # Images that are embedded at a time.
+DECAY = 0.95  # Of batch norm's running statistics, per step.
+
+
+def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32, projection=128, temperature=0.2,
+          k=5, refresh=3, rate=2e-3, weight_decay=1e-2, crop=0.4, flip=False, seed=0, state=None, on_epoch=None,
+          progress=None):
+  """Train the encoder and embed every image with it.
+
+  Images (uint8) and the table of neighbours are held by every device; the work is shared. The result is the same to
+  the bit for every mesh over the same `shards`, and after a resume.
+
+  Args:
+    images: uint8 [N, H, W, Ch], grey or colour. Sides above 64 pixels are downscaled first (`embed.shrink`).
+    mesh: from `elfs_jax.mesh.data_mesh(shards)`.
+    neighbors: callable (embeddings float32 [N, D], k) -> int [N, k], the k nearest others of each.
+    shards: the number of logical shards S; part of the recipe, like a seed.
+    epochs: passes over the images; a pass drops what is left over from whole batches.
+    batch: pairs per step, rounded down to a multiple of S and at most N.
+    width: channels after the stem; features have 8 times as many.
+    projection: width of the projections that the loss compares.
+    temperature: of the contrastive loss.
+    k: the positive is drawn from this many neighbours.
+    refresh: how many times the neighbours are found anew, from the encoder's own features, at even distances.
+    rate: peak learning rate of AdamW, per 256 pairs; a tenth of the steps warm up, then a cosine to 0.
+    weight_decay: of AdamW, on matrices only.
+    crop: the least share of the image's area that a random crop keeps.
+    flip: also mirror views at random. Wrong for digits and text, right for most photographs.
+    seed: of the weights, the order, the views and the positives.
+    state: resume from what `on_epoch` was given (arrays of NumPy or JAX).
+    on_epoch: called as (epochs done, state) after each epoch. State is a tree of JAX arrays, the same on every device;
+      the next step reuses their memory, so copy what is to be kept.
+    progress: wraps the steps: progress(iterable, desc=, total=).
+  Returns: float32 [N, 8 * width], the mean over positions of the last layer, not scaled (see `embed.scale`).
+  Raises: FloatingPointError if the loss is no longer finite.
+  """
+  images = embed.shrink(images, SIDE)
+  count = len(images)
+  share = max(1, min(batch, count) // shards)
+  batch = share * shards
+  steps = max(1, count // batch)
+  positives = min(k, count - 1)
+  total = max(2, epochs * steps)
+  schedule = optax.warmup_cosine_decay_schedule(0., rate * batch / 256, max(1, total // 10), total)
+  optimizer = optax.adamw(schedule, weight_decay=weight_decay, mask=lambda tree: jax.tree.map(lambda a: a.ndim > 1, tree))
+  if state is None:
+    params, stats = init(seed, images.shape[1:], width, projection)
+    table = neighbors(embed.pca(images, seed=seed), positives)
+    state = {'params': params, 'stats': stats, 'optimizer': optimizer.init(params),
+             'neighbors': np.asarray(table, np.int32), 'epoch': np.int32(0)}
+  begin = int(state['epoch'])
+  state = devices.replicate(mesh, state)
+  pixels = devices.replicate(mesh, images)
+  step = _make_step(mesh, optimizer, shards, temperature, crop, flip)
+  refreshes = {round(epochs * i / (refresh + 1)) for i in range(1, refresh + 1)} - {0, epochs}
+  key = devices.replicate(mesh, jax.random.key(seed))
+
+  def run():
+    for epoch in range(begin, epochs):
+      order = np.random.default_rng((seed, 1, epoch)).permutation(count)
+      order = np.resize(order, steps * batch).reshape(steps, shards, share).swapaxes(0, 1).astype(np.int32)
+      yield from ((epoch, i, order) for i in range(steps))
+
+  queue = run()
+  if progress is not None:
+    queue = progress(queue, desc='training the encoder', total=(epochs - begin) * steps)
+  for epoch, i, order in queue:
+    if i == 0:
+      order_d = devices.shard(mesh, order)
+    state, loss = step(state, pixels, order_d, key, np.int32(i), np.int32(epoch * steps + i))
+    devices.settle(mesh, loss)
+    if i + 1 < steps:
+      continue
+    if not math.isfinite(float(loss)):
+      raise FloatingPointError(f'self-supervised encoder: the loss is {float(loss)} after epoch {epoch + 1}; lower rate')
+    state = state | {'epoch': devices.replicate(mesh, np.int32(epoch + 1))}
+    if epoch + 1 in refreshes:
+      table = neighbors(embed.scale(apply(state, pixels)), positives)
+      state = state | {'neighbors': devices.replicate(mesh, np.asarray(table, np.int32))}
+    if on_epoch is not None:
+      on_epoch(epoch + 1, state)
+  return apply(state, pixels)
+
+
+def init(seed, shape, width, projection):
+  """Parameters and batch norm's running statistics for images of `shape` (H, W, Ch), NumPy arrays."""
+  random = np.random.default_rng((seed, 0))
+  stem = -(-max(shape[:2]) // GRID)
+  kernels = [(stem + 2, shape[2], width), (3, width, 2 * width), (3, 2 * width, 4 * width), (3, 4 * width, 8 * width)]
+  features = 8 * width
+  def normal(*shape):
+    return random.normal(scale=np.sqrt(2 / np.prod(shape[:-1])), size=shape).astype(np.float32)
+  def norm(size):
+    return {'scale': np.ones(size, np.float32), 'bias': np.zeros(size, np.float32)}
+  params = {
+    'conv': [{'kernel': normal(size, size, into, out), **norm(out)} for size, into, out in kernels],
+    'hidden': {'kernel': normal(features, features), **norm(features)},
+    'out': {'kernel': normal(features, projection)}}
+  stats = [(np.zeros(out, np.float32), np.ones(out, np.float32)) for _, _, out in kernels]
+  return params, stats
+
+
+def encode(params, x_BHWC, stats=None):
+  """Features [B, D] of images in [0, 1], and the mean and mean square before each batch norm.
+
+  Batch norm uses the running `stats`, or the batch's own where None.
+  """
+  x, moments = x_BHWC, []
+  for i, layer in enumerate(params['conv']):
+    stride = layer['kernel'].shape[0] - 2
+    x = jax.lax.conv_general_dilated(x, layer['kernel'], (stride, stride), 'SAME',
+                                     dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    x, moment = _batch_norm(layer, x, None if stats is None else stats[i])
+    moments.append(moment)
+    x = jax.nn.relu(x)
+    if 0 < i < len(params['conv']) - 1 and max(x.shape[1:3]) > 4:
+      x = _halve(x)
+  return x.mean((1, 2)), moments
+
+
+def project(params, features):
+  hidden, _ = _batch_norm(params['hidden'], features @ params['hidden']['kernel'], None)
+  z = jax.nn.relu(hidden) @ params['out']['kernel']
+  return z * jax.lax.rsqrt((z * z).sum(-1, keepdims=True) + 1e-12)
+
+
+def contrastive_loss(z_2BD, temperature):
+  """NT-Xent (arXiv 2002.05709, equation 1) of B pairs of unit vectors, mean over the 2B rows."""
+  size = z_2BD.shape[1]
+  z = z_2BD.reshape(2 * size, -1)
+  logits = z @ z.T / temperature - 1e9 * jnp.eye(2 * size)
+  partner = (jnp.arange(2 * size) + size) % (2 * size)
+  return optax.softmax_cross_entropy_with_integer_labels(logits, partner).mean()
+
+
+def views(random, images, crop, flip):
+  """Random resized crops (bilinear) with changed contrast, brightness and colours.
+
+  Args: random: uniform in [0, 1), [8 + Ch^2, B]; images: uint8 [B, H, W, Ch]; crop, flip: as in `train`. Returns:
+    float32 [B, H, W, Ch], about 0 to 1.
+  """
+  count, height, width, channels = images.shape
+  area, ratio, top, left, side, contrast, brightness, pale, *mix = random
+  area, ratio = crop + (1 - crop) * area, jnp.exp(0.6 * (ratio - 0.5))
+  rows = _resample(top, jnp.sqrt(area * ratio), height)
+  columns = _resample(left, jnp.sqrt(area / ratio), width)
+  if flip:
+    columns = jnp.where(side[:, None, None] < 0.5, columns[:, ::-1], columns)
+  x = images.astype(jnp.float32) / 255
+  x = jnp.einsum('bih,bhwc->biwc', rows, x)
+  x = jnp.einsum('bjw,biwc->bijc', columns, x)
+  contrast, brightness = (0.8 * (u[:, None, None, None] - 0.5) for u in (contrast, brightness))
+  x = x * (1 + contrast) + 0.5 * brightness * x.mean((1, 2, 3), keepdims=True)
+  if channels == 1:
+    return x
+  # Colour: a random mix of the channels near the identity; half the images paler, down to grey.
+  noise = 0.5 * (jnp.stack(mix, -1).reshape(count, channels, channels) - 0.5)
+  pale = jnp.maximum(2 * pale - 1, 0)[:, None, None]
+  mix = (jnp.eye(channels) + noise) * (1 - pale) + pale / channels
+  return jnp.einsum('bijc,bcd->bijd', x, mix)
+
+
+def apply(state, pixels):
+  """Features float32 [N, D] of uint8 images held by every device: blocks of one shape on the first device here."""
+  local = jax.tree.map(lambda a: a.addressable_data(0), (state['params'], state['stats'], pixels))
+  count = len(pixels)
+  rows = np.minimum(np.arange(-(-count // BLOCK) * BLOCK), count - 1).astype(np.int32).reshape(-1, BLOCK)
+  return np.concatenate([np.asarray(_features(*local, row)) for row in rows])[:count]
+
+
+@jax.jit
+def _features(params, stats, pixels, rows):
+  return encode(params, pixels[rows].astype(jnp.float32) / 255, stats)[0]
+
+
+def _make_step(mesh, optimizer, shards, temperature, crop, flip):
+  """A jitted training step on the mesh: (state, pixels, order [S, steps, B / S], key, i, step) -> (state, loss)."""
+  local = shards // mesh.devices.size
+
+  def step(state, pixels, order, key, i, step):
+    params = state['params']
+    first = jax.lax.axis_index(devices.AXIS) * local
+    def see(j):
+      anchor = order[j, i]
+      # All that is random in one draw: each draw of its own adds a second to the compilation.
+      draw_key = jax.random.fold_in(key, step * shards + first + j)
+      random = jax.random.uniform(draw_key, (9 + pixels.shape[-1] ** 2, 2 * len(anchor)))
+      table = state['neighbors']
+      pick = (random[0, :len(anchor)] * table.shape[1]).astype(jnp.int32)
+      both = jnp.concatenate([anchor, table[anchor, pick]])
+      return views(random[1:], pixels[both], crop, flip)
+    seen = jax.lax.map(see, jnp.arange(local))  # No convolution inside, so a loop, which compiles once.
+    outs, pullbacks, moments = [], [], []
+    for x in seen:
+      def forward(params):
+        features, moments = encode(params, x)
+        return project(params, features).reshape(2, order.shape[-1], -1), moments
+      z, pullback, moment = jax.vjp(forward, params, has_aux=True)
+      outs.append(z)
+      pullbacks.append(pullback)
+      moments.append(moment)
+    z_S2bD = jax.lax.all_gather(jnp.stack(outs), devices.AXIS, tiled=True)
+    z_2BD = z_S2bD.swapaxes(0, 1).reshape(2, -1, z_S2bD.shape[-1])
+    alive = step >= 0
+    loss, slope = devices.fence(jax.value_and_grad(partial(contrastive_loss, temperature=temperature)), z_2BD,
+                                alive=alive)
+    slope = slope.reshape(2, shards, -1, slope.shape[-1]).swapaxes(0, 1)
+    slope = jax.lax.dynamic_slice_in_dim(slope, first, local)
+    grads = [pullback(slope[j])[0] for j, pullback in enumerate(pullbacks)]
+    grads, moments = devices.all_tree_sum(list(zip(grads, moments)), alive)
+    return devices.fence(partial(_update, optimizer, shards), state, grads, moments, alive=alive), loss
+
+  everywhere, split = P(), P(devices.AXIS)
+  sharded = jax.shard_map(step, mesh=mesh, in_specs=(everywhere, everywhere, split, everywhere, everywhere, everywhere),
+                          out_specs=everywhere, check_vma=False)
+  return devices.jit(sharded, donate_argnums=0)
+
+
+def _update(optimizer, shards, state, grads, moments):
+  updates, optimizer_state = optimizer.update(grads, state['optimizer'], state['params'])
+  stats = jax.tree.map(lambda a, m: DECAY * a + (1 - DECAY) * m / shards, state['stats'], moments)
+  return state | {'params': optax.apply_updates(state['params'], updates), 'stats': stats, 'optimizer': optimizer_state}
+
+
+def _batch_norm(layer, x, moments):
+  """Normalise over all but the last axis, by the given (mean, mean square) or the batch's own, which it returns."""
+  if moments is None:
+    axes = tuple(range(x.ndim - 1))
+    moments = x.mean(axes), (x * x).mean(axes)
+  mean, square = moments
+  scale = layer['scale'] * jax.lax.rsqrt(jnp.maximum(square - mean * mean, 0) + 1e-5)
+  return x * scale + (layer['bias'] - mean * scale), moments
+
+
+def _halve(x_BHWC):
+  """Mean of 2x2 blocks; an odd side is padded with zeros."""
+  count, height, width, channels = x_BHWC.shape
+  x = jnp.pad(x_BHWC, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
+  return x.reshape(count, -(-height // 2), 2, -(-width // 2), 2, channels).mean((2, 4))
+
+
+def _resample(offset_B, extent_B, size):
+  """Linear interpolation matrices [B, size, size] that stretch a window of `extent` (share of the side) to the side."""
+  extent = jnp.minimum(extent_B, 1)[:, None]
+  start = offset_B[:, None] * (1 - extent)
+  centers = (start + (jnp.arange(size) + 0.5) / size * extent) * size - 0.5
+  return jnp.maximum(1 - jnp.abs(jnp.clip(centers, 0, size - 1)[..., None] - jnp.arange(size)), 0)

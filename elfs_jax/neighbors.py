@@ -1,0 +1,69 @@
+"""Neighbours: exact cosine neighbours of every example, in blocks of one big matrix product."""
+import collections
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+BLOCK_ROWS = 512
+BLOCK_ELEMENTS = 1 << 26  # 256 MB of similarities: at a million examples a block has 67 rows.
+
+
+def knn(embeddings, k, *, progress=None):
+  """The k nearest neighbours of every example by cosine similarity, the example itself excluded.
+
+  Every block has the same number of rows and is computed alone, so the result does not depend on the number of
+  devices; blocks go round-robin over the local devices, each of which holds all embeddings.
+
+  Args:
+    embeddings: float [N, D], finite. A row of zeros has similarity 0 with every other row.
+    k: neighbours per example, 1 <= k < N.
+    progress: called as `progress(iterable, desc=..., total=...)`, returns an iterable; default none.
+  Returns: indices int32 [N, k], best first, ties to the lower index; cosine similarity float32 [N, k].
+  Raises: ValueError if `k` is below 1 or above N - 1.
+  """
+  count = len(embeddings)
+  if k < 1:
+    raise ValueError(f'neighbors.k={k} must be at least 1')
+  if k >= count:
+    raise ValueError(f'{k} neighbours need at least {k + 1} examples, got N={count}; '
+                     f'lower neighbors.k to at most {max(count - 1, 0)} or bring more examples')
+  x_ND, devices = unit_rows(embeddings), jax.local_devices()
+  copies = [jax.device_put(x_ND, device) for device in devices]
+  rows = min(BLOCK_ROWS, max(8, BLOCK_ELEMENTS // count), count)
+  starts = range(0, count, rows)
+  indices, similarity = np.empty((count, k), np.int32), np.empty((count, k), np.float32)
+
+  def store(start, found):
+    keep = slice(start, min(start + rows, count))
+    size = keep.stop - start
+    indices[keep], similarity[keep] = np.asarray(found[0])[:size], np.asarray(found[1])[:size]
+
+  # Two blocks a device in flight: the devices stay busy, memory stays bounded and the progress bar tells the truth.
+  pending = collections.deque()
+  bar = starts if progress is None else progress(starts, desc='neighbours', total=len(starts))
+  for block, start in enumerate(bar):
+    pending.append((start, _block(copies[block % len(devices)], np.int32(start), rows=rows, k=k)))
+    if len(pending) >= 2 * len(devices):
+      store(*pending.popleft())
+  for start, found in pending:
+    store(start, found)
+  return indices, similarity
+
+
+def unit_rows(embeddings):
+  """Rows scaled to length 1 (rows of zeros stay zero): float32 [N, D]."""
+  x_ND = np.asarray(embeddings, np.float32)
+  norm_N = np.sqrt(np.einsum('nd,nd->n', x_ND, x_ND, dtype=np.float64))
+  return x_ND * (1 / np.where(norm_N > 0, norm_N, 1)).astype(np.float32)[:, None]
+
+
+@functools.partial(jax.jit, static_argnames=('rows', 'k'))
+def _block(x_ND, start, *, rows, k):
+  """Neighbours of the examples start, ..., start + rows - 1; beyond the last example the rows repeat it."""
+  row_R = jnp.minimum(start + jnp.arange(rows), len(x_ND) - 1)
+  cosine_RN = jnp.matmul(x_ND[row_R], x_ND.T, precision=jax.lax.Precision.HIGHEST)
+  cosine_RN = cosine_RN.at[jnp.arange(rows), row_R].set(-jnp.inf)
+  similarity_Rk, index_Rk = jax.lax.top_k(cosine_RN, k)
+  return index_Rk.astype(jnp.int32), jnp.clip(similarity_Rk, -1, 1)

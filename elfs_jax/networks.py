@@ -1,0 +1,97 @@
+"""Classifiers: ResNet-18 and ResNet-34 as published, a small net for small machines, and an MLP on embeddings."""
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+NAMES = ('small', 'resnet18', 'resnet34', 'mlp')
+
+
+def build(name, num_classes, *, width=16, dtype=jnp.float32):
+  """A linen module: float [B,H,W,Ch] (`mlp`: [B,D]) -> logits float32 [B,C]; called with `train=` True or False.
+
+  `small`: 3x3 convolutions of `width`, 2 and 4 times `width` channels, halving the image by a mean after each;
+  `resnet18`: 3x3 stem, for images to 96 pixels; `resnet34`: ImageNet's 7x7 stem; `mlp`: one hidden layer of 16 times
+  `width`. `dtype` is that of matmuls and convolutions; parameters and logits are float32.
+  Raises: ValueError for an unknown name.
+  """
+  if name == 'small':
+    return Small(num_classes, width, dtype)
+  if name == 'resnet18':
+    return ResNet(num_classes, (2, 2, 2, 2), False, dtype)
+  if name == 'resnet34':
+    return ResNet(num_classes, (3, 4, 6, 3), True, dtype)
+  if name == 'mlp':
+    return MLP(num_classes, 16 * width, dtype)
+  raise ValueError(f'network={name!r} is unknown: choose one of {", ".join(NAMES)}')
+
+
+def _norm(train, dtype):
+  return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype)
+
+
+class Small(nn.Module):
+  """Three 3x3 convolutions with batch norm, then a linear layer on the mean and the largest of each channel."""
+  num_classes: int
+  width: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x, train):
+    while min(x.shape[1:3]) >= 56:
+      x = halve(x)
+    for scale in (1, 2, 4):
+      x = nn.Conv(scale * self.width, (3, 3), use_bias=False, dtype=self.dtype)(x)
+      x = nn.relu(_norm(train, self.dtype)(x))
+      if min(x.shape[1:3]) >= 4:
+        x = halve(x)
+    x = jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], -1)
+    return nn.Dense(self.num_classes)(x.astype(jnp.float32))
+
+
+def halve(x):
+  """Mean over 2x2 squares, odd edges dropped: on the CPU several times faster than `reduce_window`'s gradient."""
+  b, h, w, c = x.shape
+  return x[:, :h // 2 * 2, :w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+class ResNet(nn.Module):
+  """He et al., arXiv 1512.03385, with basic blocks."""
+  num_classes: int
+  blocks: tuple
+  imagenet: bool
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x, train):
+    conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.he_normal())
+    norm = partial(_norm, train, self.dtype)
+    if self.imagenet:
+      x = nn.relu(norm()(conv(64, (7, 7), (2, 2), padding=3)(x)))
+      x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+    else:
+      x = nn.relu(norm()(conv(64, (3, 3))(x)))
+    for stage, blocks in enumerate(self.blocks):
+      for block in range(blocks):
+        x = _basic_block(x, 64 * 2 ** stage, 2 if stage and not block else 1, conv, norm)
+    return nn.Dense(self.num_classes)(x.mean((1, 2)).astype(jnp.float32))
+
+
+def _basic_block(x, width, stride, conv, norm):
+  y = nn.relu(norm()(conv(width, (3, 3), (stride, stride), padding=1)(x)))
+  y = norm()(conv(width, (3, 3), padding=1)(y))
+  if x.shape != y.shape:
+    x = norm()(conv(width, (1, 1), (stride, stride))(x))
+  return nn.relu(x + y)
+
+
+class MLP(nn.Module):
+  """One hidden layer, for a proxy on embeddings."""
+  num_classes: int
+  hidden: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x, train):
+    x = nn.relu(_norm(train, self.dtype)(nn.Dense(self.hidden, dtype=self.dtype)(x)))
+    return nn.Dense(self.num_classes)(x.astype(jnp.float32))

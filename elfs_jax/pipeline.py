@@ -1,0 +1,307 @@
+"""The pipeline: the only module that knows the stages' order, the settings and the workdir.
+
+data -> embed -> neighbors -> cluster -> proxy -> select (judge) -> artifacts -> evaluate -> report. A stage's result
+is kept in `workdir/stages` under a fingerprint of its inputs and settings, and reused while both are the same.
+"""
+import dataclasses
+import json
+import pathlib
+import time
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, evaluate, judge, mesh as mesh_lib, neighbors, proxy,
+                      select, summary, train, workdir as store)
+from elfs_jax.encoders import self_supervised
+
+VERSION = 1  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
+HOLD_OUT = 10  # The judge scores on one part in this many.
+
+
+class Selection(NamedTuple):
+  """The coreset and what led to it; arrays are [N] but for `indices` [n]."""
+  indices: np.ndarray
+  beta: float | None
+  difficulty: np.ndarray
+  scores: dict
+  pseudo_labels: np.ndarray
+  judged: dict | None
+
+
+def select_from(dataset, config, workdir, *, say=print, progress=None):
+  """Run every stage up to the coreset and write its artifacts; sees no label.
+
+  Args:
+    dataset: `data.Dataset`; its labels are dropped at the door.
+    config: from `config.get_config()`.
+    workdir: a folder for results, made if missing; results of other data in it are an error.
+    say, progress: how to print a line, and to show progress as progress(iterable, desc=, total=).
+  Returns: (`Selection`, `Run`).
+  Raises: ValueError in one line for settings that the data can't meet, before any long work.
+  """
+  dataset = _without_labels(dataset)
+  config_lib.check(config, len(dataset.ids), has_images=dataset.images is not None,
+                   has_embeddings=dataset.embeddings is not None)
+  workdir = pathlib.Path(workdir)
+  identity = store.claim(workdir, config, dataset)
+  run = store.Run(workdir, config, mesh_lib.data_mesh(config.mesh.shards), say, progress or (lambda iterable, **_: iterable), {})
+  embeddings, key = _embed(run, dataset, identity)
+  near, key_near = _neighbors(run, embeddings, key)
+  labels, num_classes, key = _cluster(run, embeddings, near, key_near)
+  scores, key_scores = _proxy(run, dataset, embeddings, labels, num_classes, key)
+  chosen = _select(run, embeddings, labels, num_classes, scores, key_scores)
+  store.write(run, dataset, embeddings, chosen)
+  return chosen, run
+
+
+def read_data(config, progress=None):
+  """The data set that the config names; `data.load` has the errors."""
+  settings = config.data
+  return data.load(settings.name, settings.path, images=settings.images, labels=settings.labels, size=settings.size,
+                   progress=progress)
+
+
+def bar(iterable, *, desc, total):
+  """A progress bar with an estimate, for what takes over two seconds."""
+  from tqdm import tqdm
+  return tqdm(iterable, desc=f'  {desc}', total=total, delay=2, leave=False, dynamic_ncols=True)
+
+
+def run(dataset, config, workdir, *, say=print, progress=None):
+  """`select_from`, then what needs labels, where there are any: the comparison with random choice, and the report.
+
+  Args and errors as in `select_from`. Returns: (`Selection`, metrics: dict as in metrics.json).
+  """
+  chosen, current = select_from(dataset, config, workdir, say=say, progress=progress)
+  metrics = write_report(current, dataset, chosen)
+  say(summary.text(metrics))
+  say(f'results in {current.workdir}: coreset.csv, report.html and more')
+  return chosen, metrics
+
+
+def write_report(current, dataset, chosen):
+  """metrics.json and report.html; where there are labels, with the comparison. Returns: the metrics, a dict."""
+  config = current.config
+  metrics = {'n': len(dataset.ids), 'budget': len(chosen.indices), 'beta': chosen.beta, 'skipped': len(dataset.skipped),
+             'shards': config.mesh.shards, 'devices': current.mesh.devices.size,
+             'device': current.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
+  if chosen.judged:
+    metrics['judge'] = {name: np.asarray(value).tolist() for name, value in chosen.judged.items()}
+  if dataset.labels is not None:
+    metrics['quality'] = _quality(current, dataset, chosen)
+    if config.evaluate.enabled:
+      metrics['accuracy'] = _compare(current, dataset, chosen)
+  metrics['seconds'] = current.times
+  artifacts.write_text(current.workdir / 'metrics.json', json.dumps(metrics, indent=2))
+  artifacts.write_text(current.workdir / 'report.html', summary.page(dataset, config, chosen, metrics))
+  return metrics
+
+
+def _quality(current, dataset, chosen):
+  """How well neighbours and clusters follow the true classes."""
+  with np.load(current.workdir / 'stages' / 'neighbors.npz') as file:
+    near = file['indices']
+  labels = dataset.labels
+  return {'neighbor_purity': evaluate.purity(near, labels),
+          'cluster_accuracy': evaluate.cluster_accuracy(chosen.pseudo_labels, labels),
+          'nmi': evaluate.nmi(chosen.pseudo_labels, labels), 'ari': evaluate.ari(chosen.pseudo_labels, labels)}
+
+
+def _compare(current, dataset, chosen):
+  """Test accuracy per seed of a classifier trained on the coreset, on random subsets and on everything."""
+  settings, config = current.config.evaluate, current.config
+  inputs = dataset.embeddings if dataset.images is None else dataset.images
+  recipe = recipe_of(settings, inputs)
+  has_test_set = dataset.test_images is not None and dataset.images is not None
+  key = artifacts.fingerprint(VERSION, inputs, dataset.labels, chosen.difficulty, chosen.indices, recipe._asdict(),
+                              settings.to_dict(), current.mesh.devices.size, has_test_set)
+  share = len(chosen.indices) / len(dataset.ids)
+  def compute():
+    out = {'coreset': [], 'random': [], 'everything': []}
+    jobs = [(seed, split, name) for name in out
+            for seed, split in enumerate(evaluate.splits(len(inputs), settings.seeds, has_test_set=has_test_set))]
+    for seed, split, name in current.progress(jobs, desc='evaluating', total=len(jobs)):
+      count = max(1, select.floor_count(share, len(split.pool)))
+      subset = {'coreset': lambda: cut(config.select.method, chosen.difficulty[split.pool], count, chosen.beta,
+                                       config.seed),
+                'random': lambda: select.random(len(split.pool), count, seed=[config.seed, seed]),
+                'everything': lambda: np.arange(len(split.pool))}[name]()
+      test = (dataset.test_images, dataset.test_labels) if split.test is None else (
+          inputs[split.test], dataset.labels[split.test])
+      out[name].append(evaluate.downstream_accuracy(
+          inputs, dataset.labels, split.pool[subset], *test, int(dataset.labels.max()) + 1, recipe,
+          steps=settings.steps, mesh=current.mesh, seed=seed))
+    return out
+  accuracy = store.stage(current, 'evaluate', key, compute)
+  return {name: accuracy[name].tolist() for name in ('coreset', 'random', 'everything')} | {
+      'test': 'its own test set' if has_test_set else 'a fifth set aside anew for each seed'}
+
+
+def _embed(run, dataset, identity):
+  settings = run.config.embed
+  key = artifacts.fingerprint(VERSION, identity, settings.to_dict(), run.config.seed, run.config.mesh.shards)
+  def compute():
+    if dataset.embeddings is not None:
+      given = settings.method == 'given'
+      return {'embeddings': dataset.embeddings if given else embed.scale(dataset.embeddings), 'method': 'given'}
+    found = {}
+    if settings.method in ('pca', 'auto'):
+      found['pca'] = embed.pca(dataset.images, components=settings.components, seed=run.config.seed)
+    if settings.method in ('self_supervised', 'auto'):
+      found['self_supervised'] = embed.scale(_self_supervised(run, dataset.images, key))
+    if len(found) == 1:
+      return {'embeddings': found[settings.method], 'method': settings.method}
+    best, scores = embed.choose(found, seed=run.config.seed)
+    return {'embeddings': found[best], 'method': best} | {f'score_{name}': s for name, s in scores.items()}
+  result = store.stage(run, 'embed', key, compute)
+  run.say(f'  {result["embeddings"].shape[1]} dimensions, method {result["method"]}{_listing(result)}')
+  return result['embeddings'], key
+
+
+def _self_supervised(run, images, key):
+  settings = run.config.embed
+  def near(features, k):
+    return neighbors.knn(embed.scale(features), k)[0]
+  with_checkpoint = store.Checkpointed(run, 'embed', key)
+  features = self_supervised.train(
+      images, run.mesh, neighbors=near, shards=run.config.mesh.shards, epochs=settings.epochs, batch=settings.batch,
+      width=settings.width, rate=settings.learning_rate, flip=settings.flip, seed=run.config.seed,
+      progress=run.progress, **with_checkpoint.arguments)
+  with_checkpoint.clear()
+  return features
+
+
+def _neighbors(run, embeddings, key):
+  k = run.config.neighbors.k
+  key = artifacts.fingerprint(key, k)
+  def compute():
+    indices, similarity = neighbors.knn(embeddings, k, progress=run.progress)
+    return {'indices': indices, 'similarity': similarity}
+  return store.stage(run, 'neighbors', key, compute)['indices'], key
+
+
+def _cluster(run, embeddings, near, key):
+  settings, seed = run.config.cluster, run.config.seed
+  key = artifacts.fingerprint(key, settings.to_dict(), seed)
+  def compute():
+    classes = settings.num_classes or cluster.choose_num_classes(embeddings, seed=seed)
+    found, extra = {}, {}
+    if settings.method in ('kmeans', 'auto'):
+      found['kmeans'] = cluster.kmeans(embeddings, classes, neighbors=near, seed=seed)
+    if settings.method in ('temi', 'auto'):
+      result = _temi(run, embeddings, near, classes, key)
+      found['temi'] = result.labels
+      if result.changed is not None:
+        extra['changed'] = result.changed
+    best, scores = (settings.method, {}) if len(found) == 1 else cluster.choose(found, embeddings, near, seed=seed)
+    return ({'labels': found[best], 'method': best, 'num_classes': classes} | extra
+            | {f'score_{name}': s for name, s in scores.items()})
+  result = store.stage(run, 'cluster', key, compute)
+  run.say(f'  {result["num_classes"]} clusters, method {result["method"]}{_listing(result)}')
+  return result['labels'], int(result['num_classes']), key
+
+
+def _temi(run, embeddings, near, classes, key):
+  settings = run.config.cluster
+  with_checkpoint = store.Checkpointed(run, 'cluster', key)
+  result = cluster.temi(
+      embeddings, near, classes, heads=settings.heads, hidden=tuple(settings.hidden), epochs=settings.epochs,
+      batch=settings.batch, learning_rate=settings.learning_rate, warmup_epochs=settings.warmup_epochs,
+      teacher_momentum=settings.teacher_momentum, init=settings.init, seed=run.config.seed, progress=run.progress,
+      **with_checkpoint.arguments)
+  with_checkpoint.clear()
+  return result
+
+
+def _proxy(run, dataset, embeddings, labels, num_classes, key):
+  inputs = embeddings if dataset.images is None else dataset.images
+  recipe, epochs = recipe_of(run.config.proxy, inputs), run.config.proxy.epochs
+  if epochs is None:
+    per_epoch = -(-len(inputs) // recipe.batch)
+    epochs = int(np.clip(round(2400 / per_epoch), 10, 40))
+  key = artifacts.fingerprint(key, recipe._asdict(), epochs, run.config.mesh.shards)
+  def compute():
+    with_checkpoint = store.Checkpointed(run, 'proxy', key)
+    scores = proxy.dynamics_scores(inputs, labels, num_classes, recipe, epochs=epochs, mesh=run.mesh,
+                                   shards=run.config.mesh.shards, seed=run.config.seed, progress=run.progress,
+                                   **with_checkpoint.arguments)
+    with_checkpoint.clear()
+    return scores
+  scores = store.stage(run, 'proxy', key, compute)
+  run.say(f'  {recipe.network}, {epochs} epochs of batch {recipe.batch}; mean AUM {scores["aum"].mean():.3f}')
+  return scores, key
+
+
+def _select(run, embeddings, labels, num_classes, scores, key):
+  settings, seed = run.config.select, run.config.seed
+  difficulty = select.break_ties(proxy.HARDER[settings.score] * scores[settings.score], -scores['aum'], seed=seed)
+  budget = select.budget_count(settings.budget, len(labels))
+  beta, judged = settings.beta, None
+  if settings.method not in ('double_end', 'stratified'):
+    beta = None
+  elif beta == 'auto':
+    key = artifacts.fingerprint(key, settings.score, budget, run.config.judge.to_dict(), seed)
+    judged = store.stage(run, 'judge', key, lambda: _judge(run, embeddings, num_classes, difficulty, budget))
+    beta = float(judged['beta'])
+  chosen = cut(settings.method, difficulty, budget, beta, seed)
+  run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
+          + (f', beta {beta:g}' if beta is not None else ''))
+  if judged:
+    run.say(summary.judgement(judged))
+  return Selection(chosen, beta, difficulty, scores, labels, judged)
+
+
+def cut(method, difficulty, budget, beta, seed):
+  """Indices by the named method of `select`, from a difficulty without ties."""
+  if method == 'double_end':
+    return select.double_end(difficulty, budget, beta)
+  if method == 'stratified':
+    return select.stratified(difficulty, budget, beta, seed=seed)
+  if method == 'random':
+    return select.random(len(difficulty), budget, seed=seed)
+  return {'hardest': select.hardest, 'easiest': select.easiest}[method](difficulty, budget)
+
+
+def _judge(run, embeddings, num_classes, difficulty, budget):
+  """Grade each beta, and random subsets, on a tenth set aside; then how the choice compares with random."""
+  settings, n = run.config.judge, len(difficulty)
+  order = np.random.default_rng([run.config.seed, 0x10d6]).permutation(n)
+  held_out, rest = np.sort(order[:n // HOLD_OUT]), np.sort(order[n // HOLD_OUT:])
+  count = max(1, select.floor_count(budget / n, len(rest)))
+  betas = [b for b in settings.betas if select.floor_count(b, n) + budget <= n
+           and select.floor_count(b, len(rest)) + count <= len(rest)]
+  cuts = [rest[cut(run.config.select.method, difficulty[rest], count, b, run.config.seed)] for b in betas]
+  randoms = [rest[select.random(len(rest), count, seed=[run.config.seed, i])] for i in range(settings.randoms)]
+  clusterings = cluster.independent(embeddings, num_classes, count=settings.clusterings, seed=run.config.seed)
+  scores = judge.grade(embeddings, np.stack(cuts + randoms), clusterings, held_out, seeds=settings.seeds,
+                       steps=settings.steps, seed=run.config.seed, progress=run.progress)
+  verdict = judge.choose_beta(np.array(betas), scores[:len(betas)], 1 - budget / n)
+  gap, half = judge.forecast(scores[betas.index(verdict.beta)], scores[len(betas):])
+  return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):],
+          'rank': verdict.rank, 'beta': verdict.beta, 'gap': gap, 'half': half}
+
+
+def recipe_of(settings, inputs):
+  """`train.Recipe` from a config's training section, its None fields set from the data."""
+  images = inputs.ndim == 4
+  chosen = {name: settings[name] for name in train.Recipe._fields}
+  if chosen['network'] is None:
+    chosen['network'] = 'small' if images else 'mlp'
+  if chosen['batch'] is None:
+    chosen['batch'] = 256 if len(inputs) >= 10_000 else 64
+  if chosen['crop'] is None:
+    chosen['crop'] = min(inputs.shape[1:3]) // 8 if images else 0
+  return train.Recipe(**chosen)
+
+
+def _without_labels(dataset):
+  return dataclasses.replace(dataset, labels=None, test_images=None, test_labels=None, class_names=None)
+
+
+def _listing(result):
+  scores = [f'{name[6:]} {value:.3f}' for name, value in result.items() if name.startswith('score_')]
+  return f' ({", ".join(scores)})' if scores else ''
+
+

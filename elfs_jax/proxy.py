@@ -1,0 +1,17 @@
+"""The proxy: a classifier trained on pseudo-labels, and how it learned each example (ELFS, section 4.2)."""
+from elfs_jax import train
+
+
+def dynamics_scores(inputs, pseudo_labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0, state=None,
+                    on_epoch=None, progress=None):
+  """Train a proxy on the pseudo-labels of all N examples and return its training dynamics.
+
+  Args: as in `train.fit`; `pseudo_labels` int32 [N] take the place of labels.
+  Returns: dict of float32 [N]: `aum`, `forgetting`, `correctness`, `el2n`.
+  """
+  return train.fit(inputs, pseudo_labels, num_classes, recipe, epochs=epochs, mesh=mesh, shards=shards, seed=seed,
+                   state=state, on_epoch=on_epoch, progress=progress).scores
+
+
+# Which way each score points: difficulty = sign * score, higher is harder.
+HARDER = {'aum': -1, 'forgetting': 1, 'correctness': -1, 'el2n': 1}

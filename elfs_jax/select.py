@@ -1,0 +1,132 @@
+"""Selection: which n of N examples, from how hard each is. NumPy alone, so it runs where JAX is not installed.
+
+`difficulty` is float [N], higher is harder (for AUM: its negative). `budget` is a count (int) or a fraction of N
+(float in (0, 1], or a string such as '10%'). A fraction f means floor(f * N + 1e-9) examples. Indices are int64.
+"""
+import numbers
+
+import numpy as np
+
+
+def double_end(difficulty, budget, beta):
+  """Drop the beta * N hardest, keep the next `budget`, drop the rest (ELFS, arXiv 2406.04273, section 4.3).
+
+  Args:
+    difficulty: float [N], finite, higher is harder; ties go to the lower index.
+    budget: a count or a fraction, as above.
+    beta: the fraction of N dropped from the hard end, in [0, 1).
+  Returns: int64 [n], hardest first.
+  Raises: ValueError if difficulty is not finite, the budget is out of range or of no example, or no room is left.
+  """
+  order = hardness_order(difficulty)
+  cut, count = _cuts(len(order), budget, beta)
+  return order[cut:cut + count]
+
+
+def stratified(difficulty, budget, beta, *, strata=50, seed):
+  """Coverage-centric selection: drop the hardest, then draw evenly over strata (CCS, arXiv 2210.15809, algorithm 1).
+
+  The range of difficulty that is kept is cut into `strata` intervals of equal width. From the smallest stratum up,
+  each gets min(its size, what is left of the budget // strata left), drawn at random.
+  Args and errors as in `double_end`. Returns: int64 [n], hardest first.
+  """
+  order = hardness_order(difficulty)
+  cut, count = _cuts(len(order), budget, beta)
+  kept = order[cut:]
+  values = np.asarray(difficulty, np.float64)[kept]
+  width = (values[0] - values[-1]) / strata
+  stratum = np.zeros(len(kept), int) if width == 0 else np.minimum((values - values[-1]) // width, strata - 1)
+  groups = sorted((np.flatnonzero(stratum == s) for s in range(strata)), key=len)
+  rng, chosen, left = np.random.default_rng(seed), [], count
+  for done, group in enumerate(groups):
+    take = min(len(group), left // (strata - done))
+    chosen.append(rng.choice(group, take, replace=False))
+    left -= take
+  return kept[np.sort(np.concatenate(chosen).astype(np.int64))]
+
+
+def random(n, budget, *, seed):
+  """`budget` of n examples, uniformly without replacement. Returns: int64 [n], in the order of the draw."""
+  return np.random.default_rng(seed).permutation(n)[:budget_count(budget, n)].astype(np.int64)
+
+
+def hardest(difficulty, budget):
+  """The `budget` hardest examples, hardest first; `double_end` with beta = 0."""
+  return double_end(difficulty, budget, 0.0)
+
+
+def easiest(difficulty, budget):
+  """The `budget` easiest examples, hardest first."""
+  order = hardness_order(difficulty)
+  return order[len(order) - budget_count(budget, len(order)):]
+
+
+def hardness_order(difficulty):
+  """All examples, hardest first, ties to the lower index: int64 [N]. ValueError if not finite, not 1-D or empty."""
+  difficulty = np.asarray(difficulty)
+  if difficulty.ndim != 1 or not len(difficulty):
+    raise ValueError(f'difficulty must be [N] with N > 0, got shape {difficulty.shape}')
+  bad = np.flatnonzero(~np.isfinite(difficulty))
+  if len(bad):
+    raise ValueError(f'difficulty is not finite at {len(bad)} of {len(difficulty)} rows, first row {bad[0]}')
+  return np.argsort(-difficulty.astype(np.float64), kind='stable').astype(np.int64)
+
+
+def break_ties(*keys, seed):
+  """A difficulty without ties: the rank of each example by `keys` in turn, then by a seeded hash.
+
+  Folders come sorted by class and scores such as forgetting are small integers, so ties by position would choose
+  classes. Args: `keys`: float [N] each, higher is harder. Returns: float64 [N], a permutation of 0 .. N-1.
+  """
+  keys = [np.asarray(key, np.float64) for key in keys]
+  draw = np.random.default_rng([seed, 0x7135]).permutation(len(keys[0]))
+  order = np.lexsort((draw, *reversed(keys)))
+  ranks = np.empty(len(order))
+  ranks[order] = np.arange(len(order))
+  return ranks
+
+
+def budget_count(budget, n):
+  """The number of examples that `budget` means for n examples. Raises: ValueError if out of range or none."""
+  if isinstance(budget, str):
+    budget = parse_budget(budget)
+  if isinstance(budget, bool) or not isinstance(budget, numbers.Real):
+    raise ValueError(f'budget={budget!r} must be a count such as 500 or a fraction such as 0.1 or 10%')
+  if isinstance(budget, numbers.Integral):
+    count = int(budget)
+  elif 0 < budget <= 1:
+    count = floor_count(budget, n)
+    if count == 0:
+      raise ValueError(f'budget={budget:g} of {n} examples is less than one example: take at least {1 / n:.2g}')
+  else:
+    raise ValueError(f'budget={budget:g} must be a whole count or a fraction in (0, 1]')
+  if not 1 <= count <= n:
+    raise ValueError(f'budget={count} must be between 1 and the number of examples, {n}')
+  return count
+
+
+def parse_budget(text):
+  """A budget as people type it: '10%' or '0.1' a fraction, '500' a count. Raises: ValueError otherwise."""
+  try:
+    if text.strip().endswith('%'):
+      return float(text.strip()[:-1]) / 100
+    return float(text) if any(c in text for c in '.eE') else int(text)
+  except ValueError:
+    raise ValueError(f'budget={text!r} must be a count such as 500 or a fraction such as 0.1 or 10%') from None
+
+
+def floor_count(fraction, n):
+  """floor(fraction * n), safe against 0.29 * 100 = 28.999..."""
+  return int(np.floor(fraction * n + 1e-9))
+
+
+def _cuts(n, budget, beta):
+  """How many of n are dropped from the hard end, and how many are kept."""
+  count = budget_count(budget, n)
+  if isinstance(beta, bool) or not isinstance(beta, numbers.Real) or not 0 <= beta < 1:
+    raise ValueError(f'beta={beta!r} must be a number in [0, 1)')
+  cut = floor_count(beta, n)
+  if cut + count > n:
+    raise ValueError(f'beta={beta:g} and a budget of {count} of {n} leave no room: beta can be at most '
+                     f'{np.floor((n - count) / n * 1e4) / 1e4:g}')
+  return cut, count

@@ -1,0 +1,186 @@
+"""TEMI: clustering heads on frozen embeddings, trained so that neighbours fall into the same cluster.
+
+Adaloglou et al., "Exploring the Limits of Deep Image Clustering using Pretrained Models", BMVC 2023
+(arXiv 2303.17896). All heads train at once along a leading head axis; `elfs_jax.cluster` holds the public names.
+"""
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+WEIGHT_STD = 0.02
+CUT_STD = 0.8796256610342398  # The std of a standard normal cut at two sigma.
+BLOCK_ROWS = 4096
+
+
+class State(NamedTuple):
+  """All that a resumed run needs; a pytree of arrays. It is donated to the next epoch: copy what you keep."""
+  epoch: jax.Array  # int32 [], epochs done
+  student: dict
+  teacher: dict
+  prior: jax.Array  # [H, C]
+  optimizer: tuple
+  loss: jax.Array  # [H], mean over the steps of the last epoch
+  start: jax.Array  # int32 [N], the k-means labels that the heads started from; [0] after a random start
+
+
+class Temi(NamedTuple):
+  """What `elfs_jax.cluster.temi` returns."""
+  labels: np.ndarray  # int32 [N]
+  loss: np.ndarray  # float32 [H]
+  best: int
+  changed: float | None
+
+
+def temi_loss(student_logits, teacher_logits, prior, *, beta=0.6, student_temp=0.1, teacher_temp=0.1,
+              prior_momentum=0.9):
+  """TEMI's loss of each head (arXiv 2303.17896, section 3): weighted pointwise mutual information of a pair.
+
+  Args:
+    student_logits, teacher_logits: float [H, 2, B, C], the two members of B pairs. No gradient flows to the teacher.
+    prior: float [H, C], running mean of the teacher's probabilities, uniform at the start.
+    beta: exponent of the joint probability; 1 is the plain mutual information.
+    student_temp, teacher_temp: temperatures of the softmax.
+    prior_momentum: weight of the old prior.
+  Returns: loss float32 [H], the updated prior float32 [H, C] (which the loss already uses).
+  """
+  student_HPBC = jax.nn.log_softmax(student_logits.astype(jnp.float32) / student_temp)
+  teacher_HPBC = jax.nn.log_softmax(jax.lax.stop_gradient(teacher_logits).astype(jnp.float32) / teacher_temp)
+  chance_HPBC = jnp.exp(teacher_HPBC)
+  prior = prior_momentum * jax.lax.stop_gradient(prior) + (1 - prior_momentum) * chance_HPBC.mean((1, 2))
+  weight_B = (chance_HPBC[:, 0] * chance_HPBC[:, 1]).sum(-1).mean(0)
+  # Each teacher against the student of the other member.
+  joint_HPBC = beta * (teacher_HPBC + student_HPBC[:, ::-1])
+  log_prior_HC = jnp.log(jnp.maximum(prior, jnp.finfo(jnp.float32).tiny))
+  pmi_HPB = -jax.nn.logsumexp(joint_HPBC - log_prior_HC[:, None, None], axis=-1)
+  return (weight_B * pmi_HPB.mean(1)).mean(-1), prior
+
+
+def init_heads(seed, heads, widths):
+  """Heads of Linear(D, .) - GELU - ... - Linear - L2 normalisation - weight-normalised Linear(., C), as host arrays.
+
+  Weights come from a normal of std 0.02 cut at two sigma, biases are 0, gains 1.
+
+  Args: seed: an int or a sequence of ints; heads: H; widths: (D, hidden widths ..., C).
+  Returns: {'dense': [(weight [H, in, out], bias [H, out]), ...], 'direction': [H, in, C], 'gain': [H, C]}, float32.
+  """
+  rng, weights = np.random.default_rng(seed), []
+  for fan_in, fan_out in zip(widths[:-1], widths[1:]):
+    sample = rng.standard_normal((heads, fan_in, fan_out), np.float32)
+    while (far := np.abs(sample) > 2).any():
+      sample[far] = rng.standard_normal(far.sum(), np.float32)
+    weights.append(np.float32(WEIGHT_STD / CUT_STD) * sample)
+  dense = [(weight, np.zeros((heads, weight.shape[-1]), np.float32)) for weight in weights[:-1]]
+  return {'dense': dense, 'direction': weights[-1], 'gain': np.ones((heads, widths[-1]), np.float32)}
+
+
+def init_state(seed, heads, widths, adamw):
+  """The state before the first epoch: the teacher equals the student, the prior is uniform."""
+  student, classes = init_heads(seed, heads, widths), widths[-1]
+  return State(np.int32(0), student, jax.tree.map(np.copy, student),
+               np.full((heads, classes), 1 / classes, np.float32), make_optimizer(*adamw).init(student),
+               np.zeros(heads, np.float32), np.zeros(0, np.int32))
+
+
+def apply_heads(heads, x_BD):
+  """Logits float32 [H, B, C] of embeddings [B, D]. GELU by its tanh approximation: the exact one is slow on CPUs."""
+  dtype = jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16
+  def product(z, weight):
+    return jnp.matmul(z.astype(dtype), weight.astype(dtype), preferred_element_type=jnp.float32)
+  # One batched product took half the time of one wide product over all heads, which needs a transpose (measured).
+  z = jnp.broadcast_to(x_BD, (len(heads['gain']), *x_BD.shape))
+  for layer, (weight, bias) in enumerate(heads['dense']):
+    z = product(jax.nn.gelu(z) if layer else z, weight) + bias[:, None]
+  z = z * jax.lax.rsqrt(jnp.maximum((z * z).sum(-1, keepdims=True), 1e-24))
+  length_HC = jnp.sqrt((heads['direction'] ** 2).sum(1))
+  return product(z, heads['direction']) * (heads['gain'] / length_HC)[:, None]
+
+
+def make_optimizer(learning_rate, warmup_steps, weight_decay):
+  """AdamW, linear warm-up and constant after, decay on matrices only."""
+  schedule = optax.linear_schedule(learning_rate / warmup_steps, learning_rate, warmup_steps - 1) if warmup_steps > 1 \
+    else optax.constant_schedule(learning_rate)
+  return optax.adamw(schedule, weight_decay=weight_decay,
+                     mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim == 3, tree))
+
+
+@functools.partial(jax.jit, static_argnames=('batch', 'adamw', 'momentum'), donate_argnums=0)
+def temi_epoch(state, x_ND, neighbors_NK, key, *, batch, adamw, momentum):
+  """One pass over the pairs (x_i, x_j), j uniform among i's neighbours; the tail shorter than a batch is dropped."""
+  count, per_epoch, optimizer = len(x_ND), len(x_ND) // batch, make_optimizer(*adamw)
+  order_key, pair_key = jax.random.split(jax.random.fold_in(key, state.epoch))
+  first_N = jax.random.permutation(order_key, count)
+  pick_N = jax.random.randint(pair_key, (count,), 0, neighbors_NK.shape[1])
+  pairs_N2 = jnp.stack([first_N, neighbors_NK[first_N, pick_N]], 1)
+  thawed = state.epoch > 0
+
+  def step(carry, pair_B2):
+    student, teacher, prior, optimizer_state = carry
+    x_PD = x_ND[pair_B2.T.reshape(-1)]
+    split = lambda logits: logits.reshape(len(logits), 2, batch, -1)
+    teacher_logits = split(apply_heads(teacher, x_PD))
+
+    def objective(student):
+      loss_H, new_prior = temi_loss(split(apply_heads(student, x_PD)), teacher_logits, prior)
+      return loss_H.mean(), (loss_H, new_prior)
+
+    gradient, (loss_H, prior) = jax.grad(objective, has_aux=True)(student)
+    gradient = freeze_last(gradient, thawed)
+    updates, optimizer_state = optimizer.update(gradient, optimizer_state, student)
+    student = optax.apply_updates(student, freeze_last(updates, thawed))
+    teacher = jax.tree.map(lambda t, s: momentum * t + (1 - momentum) * s, teacher, student)
+    return (student, teacher, prior, optimizer_state), loss_H
+
+  carry = (state.student, state.teacher, state.prior, state.optimizer)
+  (student, teacher, prior, optimizer_state), loss_SH = jax.lax.scan(
+    step, carry, pairs_N2[:per_epoch * batch].reshape(per_epoch, batch, 2))
+  return State(state.epoch + 1, student, teacher, prior, optimizer_state, loss_SH.mean(0), state.start)
+
+
+def freeze_last(tree, thawed):
+  """Zero the last layer's part of a tree shaped like the heads until it is thawed."""
+  return {**tree, 'direction': tree['direction'] * thawed, 'gain': tree['gain'] * thawed}
+
+
+def imitate(state, x_ND, labels_N, key, *, batch, epochs, adamw):
+  """A state whose heads, all of them, have learned given labels int32 [N] by cross-entropy."""
+  heads, optimizer_state = state.student, make_optimizer(*adamw).init(state.student)
+  for epoch in range(epochs):
+    heads, optimizer_state = imitation_epoch(heads, optimizer_state, x_ND, labels_N, jax.random.fold_in(key, epoch),
+                                             batch=batch, adamw=adamw)
+  return state._replace(student=heads, teacher=jax.tree.map(jnp.copy, heads), start=labels_N)
+
+
+@functools.partial(jax.jit, static_argnames=('batch', 'adamw'), donate_argnums=(0, 1))
+def imitation_epoch(heads, optimizer_state, x_ND, labels_N, key, *, batch, adamw):
+  """One pass of cross-entropy training; the tail shorter than a batch is dropped."""
+  per_epoch, optimizer = len(x_ND) // batch, make_optimizer(*adamw)
+  order_SB = jax.random.permutation(key, len(x_ND))[:per_epoch * batch].reshape(per_epoch, batch)
+
+  def step(carry, index_B):
+    heads, optimizer_state = carry
+    def objective(heads):
+      log_HBC = jax.nn.log_softmax(apply_heads(heads, x_ND[index_B]) / 0.1)
+      return -jnp.take_along_axis(log_HBC, labels_N[index_B][None, :, None], axis=-1).mean()
+    updates, optimizer_state = optimizer.update(jax.grad(objective)(heads), optimizer_state, heads)
+    return (optax.apply_updates(heads, updates), optimizer_state), None
+
+  return jax.lax.scan(step, (heads, optimizer_state), order_SB)[0]
+
+
+@functools.partial(jax.jit, static_argnames='rows')
+def block_labels(heads, best, x_ND, start, *, rows):
+  """Cluster by one head of the examples start, ..., start + rows - 1 (beyond the last one it repeats): int32 [rows]."""
+  head = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, best, 1), heads)
+  x_BD = x_ND[jnp.minimum(start + jnp.arange(rows), len(x_ND) - 1)]
+  return apply_heads(head, x_BD)[0].argmax(-1).astype(jnp.int32)
+
+
+def predict(heads, best, x_ND):
+  """Labels int32 [N] by the head `best`, in blocks of one shape."""
+  rows = min(BLOCK_ROWS, len(x_ND))
+  blocks = [block_labels(heads, best, x_ND, np.int32(start), rows=rows) for start in range(0, len(x_ND), rows)]
+  return np.concatenate([np.asarray(block) for block in blocks])[:len(x_ND)]

@@ -1,0 +1,275 @@
+"""Sharded training of a classifier, with dynamics: what the proxy and the evaluation share.
+
+Logical shard s of S owns a fixed random part of the examples, shuffles them each epoch and gives B/S of them to every
+batch. Each shard's gradient and batch norm are computed alone; sums over shards are one tree (`mesh.all_tree_sum`).
+So the bits do not depend on the number of devices, and dynamics never leave the device that owns the example.
+"""
+import functools
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import PartitionSpec as P
+
+from elfs_jax import dynamics, mesh as mesh_lib, networks
+from elfs_jax.augment import augment
+
+INIT, SHUFFLE, AUGMENT = range(3)  # what a PRNG key is for
+PREDICT_BATCH = 512
+
+
+class Recipe(NamedTuple):
+  """How to train: SGD with momentum, a cosine from `learning_rate` to `final_rate` over all steps."""
+  network: str = 'small'
+  width: int = 16
+  batch: int = 256
+  learning_rate: float = 0.1
+  final_rate: float = 1e-4
+  momentum: float = 0.9
+  nesterov: bool = True
+  weight_decay: float = 5e-4
+  crop: int = 4
+  flip: bool = False
+  resized_crop: bool = False
+
+
+class State(NamedTuple):
+  """All that training carries; `dynamics` is sharded over the devices, the rest is on each."""
+  params: dict
+  stats: dict
+  optimizer: tuple
+  loss: jax.Array          # float32, mean over the last step's batch
+  step: jax.Array          # int32
+  dynamics: dynamics.Dynamics
+
+
+class Shards(NamedTuple):
+  """Examples laid out by logical shard, M slots each; a slot from `size` on repeats an example, unrecorded."""
+  inputs: jax.Array        # [S, M, ...]
+  labels: jax.Array        # int32 [S, M]
+  size: jax.Array          # int32 [S]
+
+
+class Fitted(NamedTuple):
+  """A trained classifier: `scores` is a dict of float32 [N], `predict(inputs)` gives int32 labels."""
+  scores: dict
+  predict: callable
+
+
+def fit(inputs, labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0, state=None, on_epoch=None,
+        progress=None):
+  """Train a classifier and record the dynamics of every example.
+
+  Args:
+    inputs: uint8 images [N,H,W,Ch], or float32 embeddings [N,D] for the network `mlp`.
+    labels: int [N] in 0..num_classes-1.
+    recipe: `Recipe`; `recipe.batch` is over all shards.
+    epochs: passes over the examples, each ceil(ceil(N/S) / (batch/S)) steps.
+    mesh, shards: from `mesh.data_mesh(shards)`; the number of shards is part of the recipe, the devices are not.
+    state: what an earlier `on_epoch` handed out, on the host (or its leaves, in order), to go on from there.
+    on_epoch: called as on_epoch(epochs done, state) after each epoch, with device arrays that live until it returns.
+    progress: called as progress(iterable, desc=, total=).
+  Returns: `Fitted`.
+  Raises: ValueError if shards do not divide the batch; FloatingPointError if the loss is not finite.
+  """
+  if recipe.batch % shards:
+    raise ValueError(f'batch={recipe.batch} must be a multiple of mesh.shards={shards}')
+  slots = _assign(len(labels), shards, seed)
+  data = Shards(*(mesh_lib.shard(mesh, np.asarray(a)[slots]) for a in (inputs, labels)),
+                mesh_lib.shard(mesh, _sizes(len(labels), shards)))
+  network = networks.build(recipe.network, num_classes, width=recipe.width, dtype=compute_dtype())
+  per_epoch = -(-slots.shape[1] // (recipe.batch // shards))
+  optimizer, shuffle, step = _compile(mesh, network, recipe, shards, slots.shape[1], epochs * per_epoch)
+  moments = mesh_lib.replicate(mesh, _moments(inputs))
+  key = mesh_lib.replicate(mesh, jax.random.key(seed))
+  start = _init(network, optimizer, inputs, slots.size, seed)
+  if state is not None:
+    start = jax.tree.unflatten(jax.tree.structure(start), jax.tree.leaves(state))
+  state = _place(mesh, start)
+  done = int(state.step) // per_epoch
+  epochs_left = range(done, epochs)
+  for epoch in progress(epochs_left, desc='training', total=len(epochs_left)) if progress else epochs_left:
+    state = _run_epoch(mesh, state, data, moments, key, shuffle, step, epoch, per_epoch)
+    if on_epoch:
+      on_epoch(epoch + 1, state)
+  return Fitted(_gather_scores(state.dynamics, slots, len(labels)), _predictor(network, state, moments))
+
+
+def _run_epoch(mesh, state, data, moments, key, shuffle, step, epoch, per_epoch):
+  order = shuffle(data.size, key, epoch)
+  mesh_lib.settle(mesh, order)
+  for t in range(per_epoch):
+    state = step(state, data, order, moments, key, t, epoch)
+    mesh_lib.settle(mesh, state)
+  if not np.isfinite(state.loss):
+    raise FloatingPointError(f'the training loss is {float(state.loss)} at step {int(state.step)}: '
+                             'lower the learning rate')
+  return state
+
+
+def device_shuffle(size, key, epoch, *, slots, length):
+  """This device's example order for an epoch: int32 [local shards, length], a permutation, then its start again."""
+  def order(shard):
+    key_shard = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key, SHUFFLE), epoch), shard)
+    permutation = jax.random.permutation(key_shard, slots)
+    return jnp.tile(permutation, -(-length // slots))[:length]
+  first = jax.lax.axis_index(mesh_lib.AXIS) * len(size)
+  return jnp.stack([order(first + j) for j in range(len(size))])
+
+
+def device_step(state, data, order, moments, key, t, epoch, *, network, optimizer, recipe, shards):
+  """One step of one device: forward and backward of each local shard alone, then the tree over all shards.
+
+  Runs under `jax.shard_map` and unchanged under `jax.pmap`, over the axis `data`.
+  Args: state: `State`; data: `Shards`, this device's part; order: from `device_shuffle`; moments: (mean, 1 / std); key: PRNG
+    key; t: step in the epoch; epoch: from 0. Returns: the new `State`.
+  """
+  local, slots = data.labels.shape
+  size = recipe.batch // shards
+  first = jax.lax.axis_index(mesh_lib.AXIS) * local
+  key_step = jax.random.fold_in(jax.random.fold_in(key, AUGMENT), state.step)
+  parts, logits, rows, masks = [], [], [], []
+  for j in range(local):
+    index = jax.lax.dynamic_slice(order[j], (t * size,), (size,))
+    x = _view(jax.random.fold_in(key_step, first + j), data.inputs[j, index], recipe, moments)
+    grad = jax.value_and_grad(partial(_loss, network), has_aux=True)
+    (loss, (shard_logits, stats)), grads = grad(state.params, state.stats, x, data.labels[j, index])
+    parts.append((loss, stats, grads))
+    logits.append(shard_logits)
+    rows.append(j * slots + index)
+    masks.append((t * size + jnp.arange(size) < slots) & (index < data.size[j]))
+  alive = state.step >= 0
+  loss, stats, grads = mesh_lib.all_tree_sum(parts, alive)
+  params, opt_state = mesh_lib.fence(partial(_update, optimizer, shards), grads, state.optimizer, state.params,
+                                     alive=alive)
+  loss, stats = jax.tree.map(lambda a: a / shards, (loss, stats))
+  rows = jnp.concatenate(rows)
+  recorded = dynamics.record(state.dynamics, rows, jnp.concatenate(logits), data.labels.reshape(-1)[rows], epoch,
+                             jnp.concatenate(masks))
+  return State(params, stats, opt_state, loss, state.step + 1, recorded)
+
+
+def _update(optimizer, shards, grads, opt_state, params):
+  updates, opt_state = optimizer.update(jax.tree.map(lambda a: a / shards, grads), opt_state, params)
+  return optax.apply_updates(params, updates), opt_state
+
+
+def _loss(network, params, stats, x, labels):
+  logits, new = network.apply({'params': params, 'batch_stats': stats}, x, train=True, mutable=['batch_stats'])
+  loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+  return loss, (logits, new['batch_stats'])
+
+
+def _view(key, x, recipe, moments):
+  mean, rate = moments
+  if x.ndim == 4:
+    x = augment(key, x, crop=recipe.crop, flip=recipe.flip, resized_crop=recipe.resized_crop)
+  return (x - mean) * rate
+
+
+@functools.lru_cache(maxsize=16)
+def _compile(mesh, network, recipe, shards, slots, steps):
+  """The optimizer and the two programs of training, each a per-device function under `shard_map`."""
+  optimizer = _optimizer(recipe, steps)
+  parts = State(P(), P(), P(), P(), P(), P(mesh_lib.AXIS))
+  sharded, everywhere = P(mesh_lib.AXIS), P()
+  size = recipe.batch // shards
+  shuffle = jax.shard_map(partial(device_shuffle, slots=slots, length=-(-slots // size) * size), mesh=mesh,
+                          in_specs=(sharded, everywhere, everywhere), out_specs=sharded)
+  step = jax.shard_map(
+      partial(device_step, network=network, optimizer=optimizer, recipe=recipe, shards=shards), mesh=mesh,
+      in_specs=(parts, sharded, sharded, everywhere, everywhere, everywhere, everywhere), out_specs=parts,
+      check_vma=False)  # The tree's result is the same on every device, which the checker can't see.
+  return optimizer, mesh_lib.jit(shuffle), mesh_lib.jit(step, donate_argnums=0)
+
+
+def _assign(n, shards, seed):
+  """Which example sits in which slot: int64 [S, M], a seeded permutation; the last slots may repeat an example."""
+  order = np.random.default_rng([seed, 0x5a4d]).permutation(n)
+  slots = np.resize(order, -(-n // shards) * shards)
+  return slots.reshape(-1, shards).T.copy()
+
+
+def _sizes(n, shards):
+  return np.array([len(range(s, n, shards)) for s in range(shards)], np.int32)
+
+
+def _gather_scores(state, slots, n):
+  """Scores in the order of the examples, from the order of the slots."""
+  flat = slots.reshape(-1)
+  real = (np.arange(slots.shape[1]) < _sizes(n, len(slots))[:, None]).reshape(-1)
+  def gather(score):
+    out = np.empty(n, np.float32)
+    out[flat[real]] = to_host(score)[real]
+    return out
+  return {name: gather(score) for name, score in dynamics.scores(state).items()}
+
+
+def to_host(array):
+  """A device array, sharded over several hosts or not, as NumPy."""
+  if array.is_fully_addressable:
+    return np.asarray(array)
+  from jax.experimental import multihost_utils
+  return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def _optimizer(recipe, steps):
+  rate = optax.cosine_decay_schedule(recipe.learning_rate, steps, recipe.final_rate / recipe.learning_rate)
+  return optax.chain(optax.add_decayed_weights(recipe.weight_decay),
+                     optax.sgd(rate, momentum=recipe.momentum, nesterov=recipe.nesterov))
+
+
+def _init(network, optimizer, inputs, rows, seed):
+  key = jax.random.fold_in(jax.random.key(seed), INIT)
+  variables = jax.jit(partial(network.init, train=False))(key, jnp.zeros((1, *inputs.shape[1:])))
+  params = variables['params']
+  return State(params, variables.get('batch_stats', {}), optimizer.init(params), np.float32(0), np.int32(0),
+               dynamics.init(rows))
+
+
+def _place(mesh, state):
+  replicated = mesh_lib.replicate(mesh, state._replace(dynamics=()))
+  return replicated._replace(dynamics=jax.tree.map(lambda a: mesh_lib.shard(mesh, a), state.dynamics))
+
+
+def _moments(inputs):
+  """Mean and 1 / standard deviation per channel (or feature), float32, in blocks so that no float copy is made.
+
+  The inverse, since the compiler turns a division into a multiplication in some layouts and not in others.
+  """
+  channels = inputs.shape[-1] if inputs.ndim == 4 else inputs.shape[1]
+  total, squares, count = np.zeros(channels), np.zeros(channels), 0
+  for start in range(0, len(inputs), 4096):
+    block = np.asarray(inputs[start:start + 4096], np.float64).reshape(-1, channels)
+    total, squares, count = total + block.sum(0), squares + (block ** 2).sum(0), count + len(block)
+  mean = total / count
+  std = np.sqrt(np.maximum(squares / count - mean ** 2, 0))
+  return mean.astype(np.float32), (1 / np.where(std > 0, std, 1)).astype(np.float32)
+
+
+def _predictor(network, state, moments):
+  """Labels by argmax, in blocks of one shape, on the first device."""
+  device = jax.local_devices()[0]
+  params, stats, moments = (jax.device_put(jax.tree.map(to_host, t), device)
+                            for t in (state.params, state.stats, moments))
+  @jax.jit
+  def block_labels(x):
+    logits = network.apply({'params': params, 'batch_stats': stats}, (x - moments[0]) * moments[1], train=False)
+    return jnp.argmax(logits, -1).astype(jnp.int32)
+  def predict(inputs):
+    labels = []
+    for start in range(0, len(inputs), PREDICT_BATCH):
+      block = np.asarray(inputs[start:start + PREDICT_BATCH])
+      padded = np.zeros((PREDICT_BATCH, *block.shape[1:]), np.float32)
+      padded[:len(block)] = block
+      labels.append(np.asarray(block_labels(padded))[:len(block)])
+    return np.concatenate(labels)
+  return predict
+
+
+def compute_dtype():
+  """bfloat16 for matmuls and convolutions on accelerators, float32 on the CPU."""
+  return jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16

@@ -1,0 +1,81 @@
+"""The workdir: whose results it holds, the stages kept in it, checkpoints of what is under way, and the artifacts."""
+import json
+import pathlib
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from elfs_jax import artifacts, train
+
+
+class Run(NamedTuple):
+  """What the stages share: where results are kept, how progress is shown, what is on which device."""
+  workdir: pathlib.Path
+  config: object
+  mesh: object
+  say: callable
+  progress: callable
+  times: dict
+
+
+def stage(run, name, key, compute):
+  """The stage's arrays, from the workdir or computed; says which, and how long it took."""
+  start = time.monotonic()
+  run.say(f'[{name}] ...')
+  arrays, reused = artifacts.cached(run.workdir / 'stages' / f'{name}.npz', key, compute)
+  run.times[name] = time.monotonic() - start
+  run.say(f'[{name}] ' + ('reused' if reused else f'done in {run.times[name]:.1f} s'))
+  return {name: value if value.ndim else value.item() for name, value in arrays.items()}
+
+
+class Checkpointed:
+  """Arguments that let a stage's training go on where a killed run stopped."""
+
+  def __init__(self, run, name, key):
+    self._checkpoint = artifacts.Checkpoint(run.workdir / 'checkpoints' / name, key, train.to_host)
+    self.arguments = {'state': self._checkpoint.restore(), 'on_epoch': self._checkpoint.save}
+    if self.arguments['state'] is not None:
+      run.say('  going on from the checkpoint of a run that was stopped')
+    self.clear = self._checkpoint.clear
+
+
+def claim(workdir, config, dataset):
+  """Take the workdir for this data, or raise if it holds results of other data. Returns the data's fingerprint."""
+  arrays = [a for a in (dataset.images, dataset.embeddings) if a is not None]
+  identity = artifacts.fingerprint(*arrays)
+  source = {'name': config.data.name, 'path': config.data.path, 'images': config.data.images}
+  if config.data.name == 'memory':
+    source['content'] = identity
+  path = workdir / 'config.json'
+  if workdir.exists() and not workdir.is_dir():
+    raise ValueError(f'workdir {workdir} is a file: choose a folder')
+  if path.exists():
+    try:
+      before = json.loads(path.read_text())['source']
+    except (ValueError, KeyError, TypeError):
+      raise ValueError(f'{path} is not a config that elfs_jax wrote: choose another workdir') from None
+    if before != source:
+      raise ValueError(f'workdir {workdir} holds the results of {_words(before)}, this run is of {_words(source)}: '
+                       'choose another --workdir or delete that one')
+  artifacts.write_text(path, json.dumps({'source': source} | json.loads(config.to_json()), indent=2))
+  return identity
+
+
+def _words(source):
+  return source['name'] + (f' ({source["path"]})' if source['path'] else '')
+
+
+def write(run, dataset, embeddings, chosen):
+  """The artifacts of DESIGN: `coreset.csv` last, so that its presence means that the rest is there."""
+  names = sorted(chosen.scores)
+  ids = np.asarray(dataset.ids, object)
+  artifacts.write_array(run.workdir / 'embeddings.npy', embeddings)
+  artifacts.write_array(run.workdir / 'pseudo_labels.npy', chosen.pseudo_labels)
+  artifacts.write_arrays(run.workdir / 'scores.npz', chosen.scores | {'pseudo_label': chosen.pseudo_labels})
+  artifacts.write_array(run.workdir / 'coreset.npy', chosen.indices)
+  rows = [[rank, i, ids[i], int(chosen.pseudo_labels[i]), *(repr(float(chosen.scores[s][i])) for s in names)]
+          for rank, i in enumerate(chosen.indices.tolist())]
+  artifacts.write_rows(run.workdir / 'coreset.csv', ['rank', 'index', 'id', 'pseudo_label', *names], rows)
+  if dataset.skipped:
+    artifacts.write_rows(run.workdir / 'skipped.csv', ['path', 'reason'], dataset.skipped)

@@ -1,0 +1,62 @@
+"""Choose the images worth labelling.
+
+  python launch.py                                                       scikit-learn's digits, a first look
+  python launch.py --config=configs/folder.py --config.data.path=PICTURES --config.select.budget=500
+
+Flags:
+  --config=FILE          a settings file (default configs/digits.py; see configs/)
+  --config.FIELD=VALUE   override one setting, for example --config.select.budget=10% or --config.select.beta=0.3
+  --workdir=FOLDER       where results go (default runs/NAME, after the settings file); what did not change is reused
+"""
+import pathlib
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+DEFAULT = pathlib.Path(__file__).parent / 'configs' / 'digits.py'
+
+
+def parse(argv):
+  """Flags, or one line and exit status 2; `--help` with every field of the chosen settings file."""
+  from elfs_jax import config as config_lib
+  try:
+    path = config_lib.path_in(argv) or DEFAULT
+    fields = config_lib.read(path)
+    if {'--help', '-h', '--helpfull', '--helpshort'} & set(argv):
+      print(__doc__ + f'\nSettings of {path}:\n' + config_lib.listing(fields))
+      sys.exit(0)
+    config_lib.check_names(fields, argv)
+    # Defined here and not above: the definition itself reads the overrides, and fails with a traceback on a bad one.
+    config_flags.DEFINE_config_file('config', str(DEFAULT), 'The settings file.')
+    flags.DEFINE_string('workdir', None, 'Where results go; default runs/NAME.')
+    return flags.FLAGS(argv)
+  except (ValueError, FileNotFoundError, flags.Error) as error:
+    fail(error)
+
+
+def main(argv):
+  if len(argv) > 1:
+    fail(f'unexpected argument {argv[1]!r}: settings are given as --config.FIELD=VALUE')
+  logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
+  from elfs_jax import mesh
+  mesh.pin_threads()
+  from elfs_jax import pipeline
+  config = flags.FLAGS.config
+  name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
+  try:
+    pipeline.run(pipeline.read_data(config), config, flags.FLAGS.workdir or pathlib.Path('runs') / name,
+                 progress=pipeline.bar)
+  except (ValueError, FileNotFoundError) as error:
+    fail(error)
+  except KeyboardInterrupt:
+    sys.exit('stopped; the same command goes on from here')
+
+
+def fail(error):
+  print('error:', ' '.join(str(error).split()), file=sys.stderr)
+  sys.exit(2)
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=parse)

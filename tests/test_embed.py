@@ -1,0 +1,164 @@
+"""Embeddings: principal components against NumPy, the encoder's bits on every layout and after a resume."""
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from elfs_jax import embed, mesh
+from elfs_jax.encoders import self_supervised
+
+SMALL = dict(shards=2, epochs=3, batch=64, width=4, projection=8, refresh=1, seed=3)
+
+
+@pytest.fixture(scope='module')
+def digits():
+  from sklearn.datasets import load_digits
+  data = load_digits()
+  return np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None], data.target
+
+
+def nearest(embeddings, k):
+  unit = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
+  similarity = unit @ unit.T
+  np.fill_diagonal(similarity, -2)
+  return np.argsort(-similarity, axis=1, kind='stable')[:, :k]
+
+
+def purity(embeddings, labels, k=50):
+  return (labels[nearest(embeddings, k)] == labels[:, None]).mean()
+
+
+def test_scale_matches_numpy():
+  x = np.random.default_rng(0).normal(size=(300, 6)) * [5, 3, 2, 1, .5, .1] + 7
+  x = x @ np.random.default_rng(1).normal(size=(6, 6))
+  centred = x - x.mean(0)
+  _, _, axes = np.linalg.svd(centred, full_matrices=False)
+  rotated = centred @ axes.T
+  want = rotated / np.sqrt(rotated.std(0, ddof=1))
+  got = embed.scale(x.astype(np.float32))
+  assert got.dtype == np.float32 and got.shape == (300, 6)
+  np.testing.assert_allclose(np.abs(got), np.abs(want), atol=2e-3)
+  np.testing.assert_array_equal(got, embed.scale(x.astype(np.float32)))
+  assert embed.scale(x, components=2).shape == (300, 2)
+  assert embed.scale(x[:4]).shape == (4, 3)
+
+
+def test_scale_of_a_large_array_fits_a_sample(monkeypatch):
+  x = np.random.default_rng(0).normal(size=(5000, 4)).astype(np.float32) * [8, 4, 2, 1]
+  whole = embed.scale(x)
+  monkeypatch.setattr(embed, 'FIT_ROWS', 2500)
+  monkeypatch.setattr(embed, 'BLOCK', 999)
+  part = embed.scale(x, seed=5)
+  assert part.shape == whole.shape and not np.array_equal(part, whole)
+  np.testing.assert_allclose(np.abs(np.corrcoef(part.T, whole.T)[:4, 4:]).diagonal(), 1, atol=5e-3)
+
+
+def test_constant_pixels_stay_finite():
+  images = np.full((20, 8, 8, 1), 7, np.uint8)
+  images[:10, 0, 0] = 200
+  got = embed.pca(images)
+  assert np.isfinite(got).all() and got.shape == (20, 19)
+  assert np.abs(got[:, 0]).min() > 0 and np.abs(got[:, 1:]).max() == 0
+
+
+def test_pca_purity_on_digits(digits):
+  images, labels = digits
+  got = embed.pca(images)
+  assert got.shape == (1797, 64) and got.dtype == np.float32
+  assert purity(got, labels) > 0.82
+
+
+def test_shrink_is_the_area_mean():
+  images = np.random.default_rng(0).integers(0, 256, (3, 70, 45, 3), np.uint8)
+  got = embed.shrink(images, 32)  # By 3: 70 is padded to 72 with its last row.
+  assert got.shape == (3, 24, 15, 3) and got.dtype == np.uint8
+  np.testing.assert_array_equal(got[1, 2, 4], np.rint(images[1, 6:9, 12:15].mean((0, 1))))
+  np.testing.assert_array_equal(got[2, 23, 0], np.rint(images[2, 69:70, :3].mean((0, 1))))
+  assert embed.shrink(images, 70) is images
+  assert embed.pca(images).shape == (3, 2)
+
+
+def test_contrastive_loss_matches_numpy():
+  z = np.random.default_rng(0).normal(size=(2, 5, 3))
+  z /= np.linalg.norm(z, axis=-1, keepdims=True)
+  want = []
+  for view in range(2):
+    for b in range(5):
+      positive = np.exp(z[view, b] @ z[1 - view, b] / 0.3)
+      others = sum(np.exp(z[view, b] @ z[v, c] / 0.3) for v in range(2) for c in range(5) if (v, c) != (view, b))
+      want.append(-np.log(positive / others))
+  got = self_supervised.contrastive_loss(np.float32(z), temperature=0.3)
+  np.testing.assert_allclose(got, np.mean(want), rtol=1e-5)
+
+
+def test_views():
+  images = np.zeros((64, 9, 9, 1), np.uint8)
+  images[:, :, 6:] = 200
+  random = np.random.default_rng(0).random((17, 64), np.float32)
+  plain = np.asarray(self_supervised.views(random[:9], images, 0.5, False))[..., 0]
+  assert (plain[:, :, -1] >= plain[:, :, 0]).all()  # Without flips bright stays right of dark.
+  assert len(np.unique(plain.mean((1, 2)))) > 60
+  flipped = np.asarray(self_supervised.views(random[:9], images, 0.5, True))[..., 0]
+  mirrored = flipped[:, :, -1] < flipped[:, :, 0]
+  assert 0.2 < mirrored.mean() < 0.8
+  colour = np.asarray(self_supervised.views(random, np.repeat(images, 3, 3), 0.5, False))
+  assert np.isfinite(colour).all() and not np.allclose(colour[..., 0], colour[..., 1])
+  middle = np.zeros((9, 64), np.float32)
+  middle[[0, 1, 5, 6]] = np.array([[1], [.5], [.5], [.5]])  # The whole area, no change of shape or tone.
+  np.testing.assert_allclose(self_supervised.views(middle, images, 0.5, False), images / 255, atol=1e-6)
+
+
+def test_same_bits_on_1_2_4_8_devices(digits, tmp_path):
+  np.save(tmp_path / 'images.npy', digits[0][:200])
+  env = os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=8', 'JAX_PLATFORMS': 'cpu'}
+  subprocess.run([sys.executable, __file__, str(tmp_path)], env=env, check=True, timeout=400)
+  one, *others = [np.load(tmp_path / f'{count}.npy') for count in (1, 2, 4, 8)]
+  assert one.shape == (200, 32) and np.isfinite(one).all()
+  for other in others:
+    np.testing.assert_array_equal(other, one)
+
+
+def test_resume_gives_the_same_bits(digits):
+  images = np.repeat(digits[0][:150], 3, 3)  # Colour.
+  states = []
+  def keep(epoch, state):
+    states.append((epoch, jax.tree.map(np.array, state)))
+  whole = self_supervised.train(images, mesh.data_mesh(2), neighbors=nearest, on_epoch=keep, **SMALL)
+  assert [epoch for epoch, _ in states] == [1, 2, 3]
+  for _, state in states[1:]:
+    again = self_supervised.train(images, mesh.data_mesh(2), neighbors=nearest, state=state, **SMALL)
+    np.testing.assert_array_equal(again, whole)
+  other = self_supervised.train(images, mesh.data_mesh(2), neighbors=nearest, **SMALL | {'seed': 4})
+  assert not np.array_equal(other, whole)
+
+
+def test_fewer_images_than_shards(digits):
+  got = self_supervised.train(digits[0][:5], mesh.data_mesh(8), neighbors=nearest, **SMALL | {'shards': 8})
+  assert got.shape == (5, 32) and np.isfinite(got).all()
+
+
+def test_encoder_beats_pixels_on_digits(digits):
+  images, labels = digits
+  seen = []
+  def progress(steps, desc, total):
+    seen.append(total)
+    return steps
+  got = self_supervised.train(images, mesh.data_mesh(4), neighbors=nearest, shards=4, epochs=12, batch=128, width=8,
+                              refresh=1, progress=progress)
+  assert seen == [12 * 14]
+  assert purity(embed.scale(got), labels) > purity(embed.pca(images), labels) + 0.03
+
+
+if __name__ == '__main__':
+  # What `test_same_bits_on_1_2_4_8_devices` starts: one mesh after another over the first devices of eight.
+  folder = pathlib.Path(sys.argv[1])
+  assert len(jax.devices()) == 8
+  for size in (1, 2, 4, 8):
+    over = mesh.data_mesh(16, jax.devices()[:size])
+    assert over.devices.size == size
+    result = self_supervised.train(np.load(folder / 'images.npy'), over, neighbors=nearest, **SMALL | {'shards': 16})
+    np.save(folder / f'{size}.npy', result)
