@@ -11,9 +11,12 @@ def get_config():
   config.data.name = 'fashion_mnist'
   config.cluster.num_classes = 10
   config.select.budget = '10%'
-  config.embed.flip = True
+  config.cluster.batch = 1024
+  config.cluster.epochs = 8
+  config.cluster.warmup_epochs = 2
+  config.cluster.teacher_momentum = 0.95
   config.proxy.flip = True
   config.evaluate.flip = True
-  config.evaluate.steps = 1500
+  config.evaluate.steps = 1000
   config.evaluate.seeds = 3
   return config

@@ -46,8 +46,9 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
     dataset, config.data.name = images, 'memory'
   else:
     dataset, config.data.name = data.from_memory(images=images, embeddings=embeddings), 'memory'
-  config.select.budget, config.select.beta = budget, beta
-  config.cluster.num_classes, config.seed = num_classes, seed
+  with config.ignore_type():  # A copy holds each field to the type of its last value.
+    config.select.budget, config.select.beta = budget, beta
+    config.cluster.num_classes, config.seed = num_classes, seed
   workdir = workdir or tempfile.mkdtemp(prefix='elfs_jax_')
   chosen, run = pipeline.select_from(dataset, config, workdir, say=lambda _: None, progress=pipeline.bar)
   pipeline.write_report(run, dataset, chosen)

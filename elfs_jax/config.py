@@ -36,25 +36,26 @@ def get_config():
   config.embed = ConfigDict()
   config.embed.method = 'auto'       # pca, self_supervised, given (bring your own), auto: the better one, without labels
   config.embed.components = 100      # of PCA
-  config.embed.epochs = 10           # of the self-supervised encoder, and what follows
-  config.embed.batch = 512
-  config.embed.width = 32
-  config.embed.learning_rate = 2e-3
+  config.embed.epochs = _any()       # of the self-supervised encoder, and what follows; None: 20, fewer above 15,000
+  config.embed.batch = _any()        # None: 512, or 256 below 10,000 examples
+  config.embed.width = 24            # channels after the first layer
+  config.embed.refresh = 1           # times that neighbours are found anew from its own features
+  config.embed.learning_rate = 2e-3  # per 256 pairs
   config.embed.flip = False          # a mirror image is the same thing
 
   config.neighbors = ConfigDict()
   config.neighbors.k = 50
 
   config.cluster = ConfigDict()
-  config.cluster.method = 'auto'     # kmeans, temi, auto: the better one, without labels
+  config.cluster.method = 'kmeans'   # kmeans (on smoothed embeddings), temi, auto: the better one, without labels
   config.cluster.num_classes = _any()  # None: estimated from the embedding
   config.cluster.heads = 8           # of TEMI, and what follows
   config.cluster.hidden = (128, 64)
-  config.cluster.epochs = 20
-  config.cluster.batch = 512
-  config.cluster.learning_rate = 5e-3  # at the peak
-  config.cluster.warmup_epochs = 2
-  config.cluster.teacher_momentum = 0.95
+  config.cluster.epochs = 40
+  config.cluster.batch = 256
+  config.cluster.learning_rate = 3e-3  # at the peak
+  config.cluster.warmup_epochs = 4
+  config.cluster.teacher_momentum = 0.9
   config.cluster.init = 'kmeans'     # random (as published) or kmeans
 
   config.proxy = _training()

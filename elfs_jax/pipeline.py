@@ -163,11 +163,13 @@ def _embed(run, dataset, identity):
 def _self_supervised(run, images, key):
   settings = run.config.embed
   def near(features, k):
-    return neighbors.knn(embed.scale(features), k)[0]
+    return neighbors.knn(features, k)[0]
+  epochs = settings.epochs or int(np.clip(300_000 // len(images), 5, 20))
+  batch = settings.batch or (256 if len(images) < 10_000 else 512)
   with_checkpoint = store.Checkpointed(run, 'embed', key)
   features = self_supervised.train(
-      images, run.mesh, neighbors=near, shards=run.config.mesh.shards, epochs=settings.epochs, batch=settings.batch,
-      width=settings.width, rate=settings.learning_rate, flip=settings.flip, seed=run.config.seed,
+      images, run.mesh, neighbors=near, shards=run.config.mesh.shards, epochs=epochs, batch=batch, width=settings.width,
+      refresh=settings.refresh, rate=settings.learning_rate, flip=settings.flip, seed=run.config.seed,
       progress=run.progress, **with_checkpoint.arguments)
   with_checkpoint.clear()
   return features
@@ -195,7 +197,7 @@ def _cluster(run, embeddings, near, key):
       found['temi'] = result.labels
       if result.changed is not None:
         extra['changed'] = result.changed
-    best, scores = (settings.method, {}) if len(found) == 1 else cluster.choose(found, embeddings, near, seed=seed)
+    best, scores = (settings.method, {}) if len(found) == 1 else cluster.choose(found, near)
     return ({'labels': found[best], 'method': best, 'num_classes': classes} | extra
             | {f'score_{name}': s for name, s in scores.items()})
   result = store.stage(run, 'cluster', key, compute)

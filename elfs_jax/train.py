@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 from elfs_jax import dynamics, mesh as mesh_lib, networks
 from elfs_jax.augment import augment
 
-INIT, SHUFFLE, AUGMENT = range(3)  # what a PRNG key is for
+SHUFFLE, AUGMENT = range(2)  # what a PRNG key is for
 PREDICT_BATCH = 512
 
 
@@ -129,26 +129,28 @@ def device_step(state, data, order, moments, key, t, epoch, *, network, optimize
   """
   local, slots = data.labels.shape
   size = recipe.batch // shards
-  first = jax.lax.axis_index(mesh_lib.AXIS) * local
+  index = jax.lax.dynamic_slice(order, (0, t * size), (local, size))
+  labels = jnp.take_along_axis(data.labels, index, 1)
   key_step = jax.random.fold_in(jax.random.fold_in(key, AUGMENT), state.step)
-  parts, logits, rows, masks = [], [], [], []
-  for j in range(local):
-    index = jax.lax.dynamic_slice(order[j], (t * size,), (size,))
-    x = _view(jax.random.fold_in(key_step, first + j), data.inputs[j, index], recipe, moments)
+  shard = jax.lax.axis_index(mesh_lib.AXIS) * local + jnp.arange(local)
+  def view(j):
+    return _view(jax.random.fold_in(key_step, shard[j]), data.inputs[j, index[j]], recipe, moments)
+  x = jax.lax.map(view, jnp.arange(local))  # A loop, so that it compiles once, and alike on every layout.
+  parts, logits = [], []
+  for j in range(local):  # Unrolled: on the CPU a convolution's weight gradient is a hundred times slower in a loop.
     grad = jax.value_and_grad(partial(_loss, network), has_aux=True)
-    (loss, (shard_logits, stats)), grads = grad(state.params, state.stats, x, data.labels[j, index])
+    (loss, (shard_logits, stats)), grads = grad(state.params, state.stats, x[j], labels[j])
     parts.append((loss, stats, grads))
     logits.append(shard_logits)
-    rows.append(j * slots + index)
-    masks.append((t * size + jnp.arange(size) < slots) & (index < data.size[j]))
   alive = state.step >= 0
   loss, stats, grads = mesh_lib.all_tree_sum(parts, alive)
   params, opt_state = mesh_lib.fence(partial(_update, optimizer, shards), grads, state.optimizer, state.params,
                                      alive=alive)
   loss, stats = jax.tree.map(lambda a: a / shards, (loss, stats))
-  rows = jnp.concatenate(rows)
-  recorded = dynamics.record(state.dynamics, rows, jnp.concatenate(logits), data.labels.reshape(-1)[rows], epoch,
-                             jnp.concatenate(masks))
+  rows = index + slots * jnp.arange(local)[:, None]
+  first_time = t * size + jnp.arange(size) < slots
+  recorded = dynamics.record(state.dynamics, rows.reshape(-1), jnp.concatenate(logits), labels.reshape(-1), epoch,
+                             (first_time & (index < data.size[:, None])).reshape(-1))
   return State(params, stats, opt_state, loss, state.step + 1, recorded)
 
 
@@ -223,8 +225,17 @@ def _optimizer(recipe, steps):
 
 
 def _init(network, optimizer, inputs, rows, seed):
-  key = jax.random.fold_in(jax.random.key(seed), INIT)
-  variables = jax.jit(partial(network.init, train=False))(key, jnp.zeros((1, *inputs.shape[1:])))
+  """The state before the first step: kernels from a normal of variance 2 / fan-in (He et al., arXiv 1502.01852).
+
+  Drawn by NumPy: compiling a normal draw for each kernel takes longer than training a small network.
+  """
+  shapes = jax.eval_shape(partial(network.init, train=False), jax.random.key(0), jnp.zeros((1, *inputs.shape[1:])))
+  rng = np.random.default_rng([seed, 0x1217])
+  def start(path, leaf):
+    if path[-1].key == 'kernel':
+      return (rng.normal(size=leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))).astype(np.float32)
+    return np.full(leaf.shape, path[-1].key in ('scale', 'var'), np.float32)
+  variables = jax.tree_util.tree_map_with_path(start, shapes)
   params = variables['params']
   return State(params, variables.get('batch_stats', {}), optimizer.init(params), np.float32(0), np.int32(0),
                dynamics.init(rows))

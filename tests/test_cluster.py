@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
 from elfs_jax import cluster, neighbors, temi
 
@@ -124,7 +124,9 @@ def test_resuming_gives_the_same_bits(init):
   whole = cluster.temi(X_ND, NEAR_NK, 4, epochs=4, init=init, on_epoch=keep, **FAST)
   assert sorted(saved) == [1, 2, 3, 4]
   for epoch in (1, 4):
+    before = jax.tree.map(np.copy, saved[epoch])
     resumed = cluster.temi(X_ND, NEAR_NK, 4, epochs=4, init=init, state=saved[epoch], **FAST)
+    jax.tree.map(np.testing.assert_array_equal, saved[epoch], before)  # Donation must not reach the caller's arrays.
     np.testing.assert_array_equal(resumed.labels, whole.labels)
     np.testing.assert_array_equal(resumed.loss, whole.loss)
     assert resumed.changed == whole.changed
@@ -219,6 +221,44 @@ def test_agreement_equals_plain_loops():
   assert cluster.agreement(np.zeros(50, int), near) == 0
   assert cluster.agreement(CLASS_N, NEAR_NK) > 0.9
   assert abs(cluster.agreement(rng.permutation(CLASS_N), NEAR_NK)) < 0.1
+
+
+def test_information_equals_scikit_learn_and_ranks_clusterings():
+  rng = np.random.default_rng(5)
+  labels, near = rng.integers(0, 4, 60) * 3, rng.integers(0, 60, (60, 20))
+  left, right = np.repeat(labels, 10), labels[near[:, :10]].ravel()
+  both = np.concatenate([left, right]), np.concatenate([right, left])  # Each pair in both orders.
+  assert cluster.information(labels, near) == pytest.approx(mutual_info_score(*both))
+  assert cluster.information(np.zeros(60, int), near) == pytest.approx(0)
+  half_wrong = np.where(rng.random(400) < 0.5, rng.permutation(CLASS_N), CLASS_N)
+  merged = np.minimum(CLASS_N, 2)
+  candidates = {'merged': merged, 'half wrong': half_wrong, 'true': CLASS_N, 'one': np.zeros(400, int)}
+  name, scores = cluster.choose(candidates, X_ND, NEAR_NK)
+  assert name == 'true' and list(scores) == list(candidates)
+  assert scores['true'] > scores['merged'] > scores['half wrong'] > scores['one'] == pytest.approx(0)
+
+
+def test_of_several_starts_the_most_informative_wins(monkeypatch):
+  tried = []
+  fit = cluster.fit_kmeans
+  def spy(x_ND, *args, **options):
+    tried.append(fit(x_ND, *args, **options))
+    return tried[-1]
+  monkeypatch.setattr(cluster, 'fit_kmeans', spy)
+  x_ND = np.random.default_rng(6).normal(size=(300, 5)).astype(np.float32)
+  near_NK = neighbors.knn(x_ND, 10)[0]
+  found = cluster.kmeans(x_ND, 6, neighbors=near_NK)
+  scores = [cluster.information(model.labels_, near_NK) for model in tried]
+  assert len(set(scores)) > 5 and cluster.information(found, near_NK) == max(scores)
+
+
+def test_the_number_of_separated_clusters_is_found():
+  for classes in (3, 10):
+    x_ND, _ = blobs(1000, classes, 16, seed=1)
+    assert cluster.choose_num_classes(2 * x_ND) == classes
+  assert cluster.choose_num_classes(X_ND[:30]) in (2, 3) and cluster.choose_num_classes(X_ND[:3]) == 2
+  with pytest.raises(ValueError, match='at least 3 examples, got N=2'):
+    cluster.choose_num_classes(X_ND[:2])
 
 
 def test_independent_clusterings():

@@ -82,6 +82,19 @@ def test_shrink_is_the_area_mean():
   assert embed.pca(images).shape == (3, 2)
 
 
+def test_choose_prefers_what_follows_the_classes(digits):
+  images, labels = digits
+  pixels = embed.pca(images)
+  noise = np.random.default_rng(0).normal(size=pixels.shape).astype(np.float32)
+  candidates = {'noise': pixels + noise, 'pca': pixels, 'few': pixels[:, :3], 'drowned': pixels + 0.3 * noise}
+  best, scores = embed.choose(candidates)
+  assert best == 'pca' and set(scores) == set(candidates)
+  purities = {name: purity(x, labels) for name, x in candidates.items()}
+  assert sorted(scores, key=scores.get) == sorted(purities, key=purities.get)
+  assert embed.choose(candidates)[1] == scores
+  assert embed.choose({'tiny': pixels[:12], 'noise': noise[:12]})[0] in ('tiny', 'noise')
+
+
 def test_contrastive_loss_matches_numpy():
   z = np.random.default_rng(0).normal(size=(2, 5, 3))
   z /= np.linalg.norm(z, axis=-1, keepdims=True)
@@ -130,7 +143,8 @@ def test_resume_gives_the_same_bits(digits):
   whole = self_supervised.train(images, mesh.data_mesh(2), neighbors=nearest, on_epoch=keep, **SMALL)
   assert [epoch for epoch, _ in states] == [1, 2, 3]
   for _, state in states[1:]:
-    again = self_supervised.train(images, mesh.data_mesh(2), neighbors=nearest, state=state, **SMALL)
+    again = self_supervised.train(images, mesh.data_mesh(2), neighbors=nearest, state=jax.tree.leaves(state),
+                                  **SMALL)
     np.testing.assert_array_equal(again, whole)
   other = self_supervised.train(images, mesh.data_mesh(2), neighbors=nearest, **SMALL | {'seed': 4})
   assert not np.array_equal(other, whole)

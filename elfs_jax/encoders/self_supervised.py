@@ -2,8 +2,8 @@
 
 Contrastive learning (SimCLR, Chen et al., ICML 2020, arXiv 2002.05709, section 2.1) with one change: the second view
 shows not the same image but one of its nearest neighbours (the idea of NNCLR, Dwibedi et al., ICCV 2021, arXiv
-2104.14548, with neighbours taken over the whole data set), first under PCA of the pixels, later under the encoder's
-own features. On small images that beats plain SimCLR by far, above all for clustering (docs/results.md).
+2104.14548, with neighbours taken over the whole data set), first under PCA of the pixels, later under the encoder's own
+features. Clusters then follow the classes better than those of the pixels (docs/results.md).
 
 The same bits on every layout: each logical shard runs alone, with batch norm over its own examples; projections are
 gathered, so that every device computes the loss of the whole batch in the same shapes; gradients are one tree sum.
@@ -25,7 +25,7 @@ BLOCK = 512  # Images that are embedded at a time.
 DECAY = 0.95  # Of batch norm's running statistics, per step.
 
 
-def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32, projection=128, temperature=0.2,
+def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32, projection=128, temperature=0.5,
           k=5, refresh=3, rate=2e-3, weight_decay=1e-2, crop=0.4, flip=False, seed=0, state=None, on_epoch=None,
           progress=None):
   """Train the encoder and embed every image with it.
@@ -50,7 +50,7 @@ def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32,
     crop: the least share of the image's area that a random crop keeps.
     flip: also mirror views at random. Wrong for digits and text, right for most photographs.
     seed: of the weights, the order, the views and the positives.
-    state: resume from what `on_epoch` was given (arrays of NumPy or JAX).
+    state: resume from what `on_epoch` was given, in NumPy or JAX arrays; a list of its leaves will do.
     on_epoch: called as (epochs done, state) after each epoch. State is a tree of JAX arrays, the same on every device;
       the next step reuses their memory, so copy what is to be kept.
     progress: wraps the steps: progress(iterable, desc=, total=).
@@ -63,46 +63,42 @@ def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32,
   batch = share * shards
   steps = max(1, count // batch)
   positives = min(k, count - 1)
-  total = max(2, epochs * steps)
-  schedule = optax.warmup_cosine_decay_schedule(0., rate * batch / 256, max(1, total // 10), total)
-  optimizer = optax.adamw(schedule, weight_decay=weight_decay, mask=lambda tree: jax.tree.map(lambda a: a.ndim > 1, tree))
+  schedule = optax.warmup_cosine_decay_schedule(0., rate * batch / 256, max(1, epochs * steps // 10),
+                                                max(2, epochs * steps))
+  optimizer = optax.adamw(schedule, weight_decay=weight_decay, mask=partial(jax.tree.map, lambda a: a.ndim > 1))
+  params, stats = init(seed, images.shape[1:], width, projection)
+  fresh = {'params': params, 'stats': stats, 'optimizer': optimizer.init(params), 'neighbors': 0, 'epoch': np.int32(0)}
   if state is None:
-    params, stats = init(seed, images.shape[1:], width, projection)
-    table = neighbors(embed.pca(images, seed=seed), positives)
-    state = {'params': params, 'stats': stats, 'optimizer': optimizer.init(params),
-             'neighbors': np.asarray(table, np.int32), 'epoch': np.int32(0)}
-  begin = int(state['epoch'])
-  state = devices.replicate(mesh, state)
-  pixels = devices.replicate(mesh, images)
+    state = fresh | {'neighbors': np.asarray(neighbors(embed.pca(images, seed=seed), positives), np.int32)}
+  state = devices.replicate(mesh, jax.tree.unflatten(jax.tree.structure(fresh), jax.tree.leaves(state)))
+  pixels, key = devices.replicate(mesh, (images, jax.random.key(seed)))
   step = _make_step(mesh, optimizer, shards, temperature, crop, flip)
   refreshes = {round(epochs * i / (refresh + 1)) for i in range(1, refresh + 1)} - {0, epochs}
-  key = devices.replicate(mesh, jax.random.key(seed))
 
-  def run():
-    for epoch in range(begin, epochs):
-      order = np.random.default_rng((seed, 1, epoch)).permutation(count)
-      order = np.resize(order, steps * batch).reshape(steps, shards, share).swapaxes(0, 1).astype(np.int32)
-      yield from ((epoch, i, order) for i in range(steps))
-
-  queue = run()
-  if progress is not None:
-    queue = progress(queue, desc='training the encoder', total=(epochs - begin) * steps)
-  for epoch, i, order in queue:
+  queue = range(int(state['epoch']) * steps, epochs * steps)
+  for t in queue if progress is None else progress(queue, desc='training the encoder', total=len(queue)):
+    epoch, i = divmod(t, steps)
     if i == 0:
-      order_d = devices.shard(mesh, order)
-    state, loss = step(state, pixels, order_d, key, np.int32(i), np.int32(epoch * steps + i))
+      order = devices.shard(mesh, _order((seed, 1, epoch), count, steps, shards, share))
+    state, loss = step(state, pixels, order, key, np.int32(i), np.int32(t))
     devices.settle(mesh, loss)
     if i + 1 < steps:
       continue
     if not math.isfinite(float(loss)):
-      raise FloatingPointError(f'self-supervised encoder: the loss is {float(loss)} after epoch {epoch + 1}; lower rate')
+      raise FloatingPointError(f'the encoder\'s loss is {float(loss)} after epoch {epoch + 1}: lower the learning rate')
     state = state | {'epoch': devices.replicate(mesh, np.int32(epoch + 1))}
     if epoch + 1 in refreshes:
-      table = neighbors(embed.scale(apply(state, pixels)), positives)
+      table = neighbors(embed.scale(apply(state, pixels), seed=seed), positives)
       state = state | {'neighbors': devices.replicate(mesh, np.asarray(table, np.int32))}
     if on_epoch is not None:
       on_epoch(epoch + 1, state)
   return apply(state, pixels)
+
+
+def _order(seed, count, steps, shards, share):
+  """Which images each shard sees at each step of an epoch: int32 [S, steps, B / S]."""
+  order = np.resize(np.random.default_rng(seed).permutation(count), steps * shards * share)
+  return order.reshape(steps, shards, share).swapaxes(0, 1).astype(np.int32)
 
 
 def init(seed, shape, width, projection):

@@ -1,0 +1,45 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+# Before JAX starts: eight devices in the test process, of which tests take as many as they need.
+os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+os.environ.setdefault('NPROC', '8')
+
+import numpy as np
+import pytest
+
+from elfs_jax import config as config_lib
+
+ROOT = pathlib.Path(__file__).parent.parent
+TINY = {'mesh.shards': 2, 'embed.method': 'pca', 'cluster.method': 'kmeans', 'neighbors.k': 10, 'proxy.width': 4,
+        'proxy.epochs': 2, 'judge.steps': 20, 'judge.seeds': 1, 'judge.clusterings': 3, 'evaluate.steps': 10,
+        'evaluate.seeds': 2, 'evaluate.width': 4, 'cluster.num_classes': 4}
+
+
+@pytest.fixture
+def tiny():
+  """The default config, shrunk to seconds."""
+  config = config_lib.get_config()
+  config.update_from_flattened_dict(TINY)
+  return config
+
+
+@pytest.fixture(scope='session')
+def blobs():
+  """120 grey 8x8 images of four patterns with noise, and their classes."""
+  rng = np.random.default_rng(0)
+  labels = np.arange(120) % 4
+  patterns = rng.integers(0, 200, (4, 8, 8))
+  return np.clip(patterns[labels] + rng.normal(0, 25, (120, 8, 8)), 0, 255).astype(np.uint8), labels.astype(np.int32)
+
+
+def launch(*arguments, devices=1, cwd=ROOT, tiny=True):
+  """Run launch.py as a user does, shrunk; returns the finished process."""
+  shrunk = [f'--config.{name}={value}' for name, value in TINY.items()] if tiny else []
+  given = {a.split('=')[0] for a in arguments}
+  environment = os.environ | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
+  environment.pop('NPROC', None)
+  return subprocess.run([sys.executable, str(ROOT / 'launch.py'), *[s for s in shrunk if s.split('=')[0] not in given],
+                         *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment)

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from elfs_jax import artifacts
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+  path = tmp_path / 'a.txt'
+  artifacts.write_text(path, 'old')
+  def fail(file):
+    file.write(b'half')
+    raise OSError('disk full')
+  with pytest.raises(OSError):
+    artifacts.write(path, fail)
+  assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_fingerprints_follow_the_content():
+  a = np.arange(6)
+  base = artifacts.fingerprint(a, {'x': 1, 'y': [2, 'z']})
+  assert base == artifacts.fingerprint(a.copy(), {'y': [2, 'z'], 'x': 1})
+  assert len({base, artifacts.fingerprint(a.reshape(2, 3), {'x': 1, 'y': [2, 'z']}),
+              artifacts.fingerprint(a.astype(np.int32), {'x': 1, 'y': [2, 'z']}),
+              artifacts.fingerprint(a[::-1], {'x': 1, 'y': [2, 'z']}), artifacts.fingerprint(a, {'x': 2})}) == 5
+
+
+def test_a_stage_is_reused_until_its_key_changes_or_its_file_is_damaged(tmp_path):
+  path, calls = tmp_path / 'stage.npz', []
+  def compute():
+    calls.append(1)
+    return {'a': np.arange(1000), 'b': 3.5}
+  for key, runs, damage in (('k', 1, False), ('k', 1, False), ('l', 2, False), ('l', 3, True)):
+    if damage:
+      content = bytearray(path.read_bytes())
+      content[len(content) // 2] ^= 0xff
+      path.write_bytes(content)
+    arrays, reused = artifacts.cached(path, key, compute)
+    assert len(calls) == runs and (arrays['a'] == np.arange(1000)).all() and arrays['b'] == 3.5
+
+
+def test_a_checkpoint_comes_back_in_order_and_only_under_its_key(tmp_path, monkeypatch):
+  monkeypatch.setattr(artifacts, 'CHECKPOINT_SECONDS', 0)
+  state = {'b': np.arange(12.).reshape(3, 4), 'a': (np.float32(2), np.array([True, False]))}
+  artifacts.Checkpoint(tmp_path / 'c', 'k', np.asarray).save(1, state)
+  artifacts.Checkpoint(tmp_path / 'c', 'k', np.asarray).save(2, state | {'b': state['b'] + 1})
+  leaves = artifacts.Checkpoint(tmp_path / 'c', 'k', np.asarray).restore()
+  assert leaves[0] == 2 and leaves[1].tolist() == [True, False] and (leaves[2] == state['b'] + 1).all()
+  assert artifacts.Checkpoint(tmp_path / 'c', 'other', np.asarray).restore() is None
+  assert not (tmp_path / 'c').exists()

@@ -1,0 +1,40 @@
+import itertools
+
+import numpy as np
+
+from elfs_jax import evaluate
+
+
+def test_cluster_accuracy_is_the_best_of_all_matchings():
+  rng = np.random.default_rng(0)
+  for clusters, classes in ((4, 4), (3, 5), (5, 3)):
+    predicted, truth = rng.integers(0, clusters, 40), rng.integers(0, classes, 40)
+    size = max(clusters, classes)
+    best = max((np.array(p)[predicted] == truth).mean() for p in itertools.permutations(range(size)))
+    assert abs(evaluate.cluster_accuracy(predicted, truth) - best) < 1e-12
+
+
+def test_scores_ignore_the_names_of_clusters():
+  truth = np.random.default_rng(0).integers(0, 5, 60)
+  for score in (evaluate.cluster_accuracy, evaluate.nmi, evaluate.ari):
+    assert abs(score((truth * 7 + 3) % 11, truth) - 1) < 1e-9
+    assert score(np.random.default_rng(1).integers(0, 5, 60), truth) < 0.6
+
+
+def test_purity_counts_neighbours_of_the_same_class():
+  assert evaluate.purity(np.array([[1, 2], [0, 2], [0, 1]]), [0, 0, 1]) == 2 / 6
+
+
+def test_without_a_test_set_each_seed_sets_another_fifth_aside():
+  found = evaluate.splits(50, 3, has_test_set=False)
+  for split in found:
+    assert sorted([*split.pool, *split.test]) == list(range(50)) and len(split.test) == 10
+  assert set(found[0].test) != set(found[1].test)
+  assert evaluate.splits(50, 2, has_test_set=True)[1].test is None
+
+
+def test_the_verdict_needs_intervals_that_do_not_overlap():
+  assert evaluate.verdict([0.9, 0.91, 0.92], [0.9, 0.9, 0.91]) == 'no measurable difference'
+  assert evaluate.verdict([0.9, 0.901, 0.902], [0.8, 0.801, 0.802]) == 'better'
+  assert evaluate.verdict([0.8, 0.801, 0.802], [0.9, 0.901, 0.902]) == 'worse'
+  assert evaluate.verdict([0.9], [0.1]) == 'no measurable difference'

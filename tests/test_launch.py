@@ -1,0 +1,99 @@
+"""The command line, as a user meets it."""
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import ROOT, launch
+from elfs_jax import config as config_lib
+
+
+@pytest.fixture(scope='module')
+def arrays(tmp_path_factory, blobs):
+  path = tmp_path_factory.mktemp('data') / 'images.npz'
+  np.savez(path, images=blobs[0], labels=blobs[1])
+  return path
+
+
+def fails(process, *words):
+  assert process.returncode == 2, process.stderr
+  assert process.stderr.startswith('error: ') and process.stderr.count('\n') == 1, process.stderr
+  assert all(word in process.stderr for word in words), process.stderr
+
+
+def test_the_command_and_python_agree_on_any_number_of_devices(arrays, blobs, tmp_path, tiny):
+  import elfs_jax
+  common = ('--config=configs/arrays.py', f'--config.data.path={arrays}', '--config.mesh.shards=4',
+            '--config.evaluate.enabled=False', '--config.select.budget=30')
+  for devices in (1, 4):
+    process = launch(*common, f'--workdir={tmp_path}/{devices}', devices=devices)
+    assert process.returncode == 0, process.stderr
+    assert 'forecast without labels' in process.stdout and 'results in' in process.stdout
+  one, four = (np.load(tmp_path / str(d) / 'scores.npz') for d in (1, 4))
+  for name in one:
+    np.testing.assert_array_equal(one[name], four[name])
+  assert (tmp_path / '1/coreset.csv').read_bytes() == (tmp_path / '4/coreset.csv').read_bytes()
+  tiny.mesh.shards = 4
+  coreset = elfs_jax.select_coreset(blobs[0], budget=30, num_classes=4, config=tiny)
+  np.testing.assert_array_equal(coreset.indices, np.load(tmp_path / '1/coreset.npy'))
+
+
+def test_help_is_fast_and_lists_every_field():
+  launch('--help', tiny=False)
+  start = time.monotonic()
+  process = launch('--help', tiny=False)
+  assert time.monotonic() - start < 10  # Two seconds on an idle machine; tests share theirs.
+  assert process.returncode == 0 and '--workdir' in process.stdout
+  for name, _ in config_lib._leaves(config_lib.read(ROOT / 'configs/digits.py')):
+    assert f'--config.{name}=' in process.stdout
+
+
+def test_help_does_not_import_jax():
+  import subprocess, sys
+  code = "import sys; sys.modules['jax'] = None; sys.argv = ['launch.py', '--help']; import runpy; " \
+         "runpy.run_path('launch.py', run_name='__main__')"
+  assert subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True).returncode == 0
+
+
+def test_a_folder_with_a_broken_file(tmp_path, blobs):
+  folder = tmp_path / 'pictures'
+  for i, image in enumerate(blobs[0][:60]):
+    path = folder / f'class{blobs[1][i]}' / f'{i:03}.png'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+  (folder / 'broken.jpg').write_bytes(b'no image')
+  process = launch('--config=configs/folder.py', f'--config.data.path={folder}', '--config.data.size=8',
+                   '--config.select.budget=10', '--config.data.labels=folders', f'--workdir={tmp_path}/out')
+  assert process.returncode == 0, process.stderr
+  rows = (tmp_path / 'out/coreset.csv').read_text().splitlines()
+  assert len(rows) == 11 and all(row.split(',')[2].startswith('class') for row in rows[1:])
+  assert 'broken.jpg' in (tmp_path / 'out/skipped.csv').read_text()
+  assert 'random subset' in process.stdout
+
+
+def test_bad_command_lines(tmp_path, arrays):
+  fails(launch('--config.select.bugdet=3'), 'select.bugdet', 'select.budget')
+  fails(launch('--config.seed=x'), 'seed')
+  fails(launch('--config=nowhere.py'), 'nowhere.py', 'configs/')
+  fails(launch('extra'), 'extra')
+  fails(launch('--config.select.budget=1', f'--workdir={tmp_path}/a'), 'one example or all', '100%')
+  fails(launch('--config.select.budget=1798', f'--workdir={tmp_path}/a'), '1797')
+  fails(launch('--config.select.beta=0.95', f'--workdir={tmp_path}/a'), 'at most 0.9')
+  assert not (tmp_path / 'a').exists()
+
+
+def test_bad_inputs(tmp_path, arrays):
+  (tmp_path / 'empty').mkdir()
+  np.save(tmp_path / 'nan.npy', np.where(np.arange(300).reshape(100, 3) == 31, np.nan, 1.0))
+  np.save(tmp_path / 'five.npy', np.zeros((20, 8, 8, 5), np.uint8))
+  folder, embeddings = '--config=configs/folder.py', '--config=configs/embeddings.py'
+  out = f'--workdir={tmp_path}/out'
+  fails(launch(folder, f'--config.data.path={tmp_path}/missing', out), 'missing')
+  fails(launch(folder, f'--config.data.path={tmp_path}/empty', out), 'empty')
+  fails(launch(embeddings, f'--config.data.path={tmp_path}/nan.npy', out), '10')
+  fails(launch('--config=configs/arrays.py', f'--config.data.path={tmp_path}/five.npy', out), '5')
+  assert not (tmp_path / 'out').exists()
+  np.save(tmp_path / 'short.npy', np.ones((7, 3)))
+  fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', f'--config.data.images={arrays}', out), '7', '120')
+  fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', out, '--config.select.budget=2'), 'k=10')

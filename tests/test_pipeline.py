@@ -1,0 +1,188 @@
+"""The whole pipeline, in process: promises about labels, reuse, settings and the Python way."""
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import elfs_jax
+from elfs_jax import artifacts, config as config_lib, data, pipeline, proxy, select
+
+
+@pytest.fixture(autouse=True)
+def one_device(monkeypatch):
+  """Two logical shards would take two devices; one compiles faster."""
+  from elfs_jax import mesh
+  make = mesh.data_mesh
+  monkeypatch.setattr(mesh, 'data_mesh', lambda shards, devices=None: make(shards, devices or jax.devices()[:1]))
+
+
+def run(config, images, workdir, labels=None, say=lambda _: None):
+  config.data.name = 'memory'
+  return pipeline.run(data.from_memory(images=images, labels=labels), config, workdir, say=say)
+
+
+def test_artifacts_agree_with_each_other(tiny, blobs, tmp_path):
+  images, labels = blobs
+  chosen, metrics = run(tiny, images, tmp_path, labels)
+  rows = list(csv.DictReader(open(tmp_path / 'coreset.csv')))
+  scores = dict(np.load(tmp_path / 'scores.npz'))
+  assert [int(r['index']) for r in rows] == np.load(tmp_path / 'coreset.npy').tolist() == chosen.indices.tolist()
+  assert list(rows[0])[:4] == ['rank', 'index', 'id', 'pseudo_label'] and [r['rank'] for r in rows][:3] == ['0', '1', '2']
+  for row in rows:
+    i = int(row['index'])
+    assert row['id'] == str(i) and int(row['pseudo_label']) == scores['pseudo_label'][i]
+    assert all(np.float32(row[name]) == scores[name][i] for name in ('aum', 'forgetting', 'el2n', 'correctness'))
+  assert np.load(tmp_path / 'embeddings.npy').shape[0] == len(np.load(tmp_path / 'pseudo_labels.npy')) == 120
+  assert json.loads((tmp_path / 'metrics.json').read_text())['accuracy']['random'] == metrics['accuracy']['random']
+  assert json.loads((tmp_path / 'config.json').read_text())['select']['budget'] == '10%'
+  assert '<html' in (tmp_path / 'report.html').read_text()
+  aum = scores['aum'][chosen.indices]
+  assert len(rows) == 12 and (np.diff(aum) >= 0).all()
+  assert not [p for p in tmp_path.iterdir() if p.name.startswith('.')]
+
+
+def test_labels_never_leak(tiny, blobs, tmp_path):
+  images, labels = blobs
+  shuffled = np.random.default_rng(0).permutation(labels)
+  tiny.evaluate.enabled = False
+  found = [run(tiny, images, tmp_path / name, given)[0]
+           for name, given in (('absent', None), ('present', labels), ('shuffled', shuffled))]
+  for other in found[1:]:
+    np.testing.assert_array_equal(other.indices, found[0].indices)
+    assert other.beta == found[0].beta
+    for name in found[0].scores:
+      np.testing.assert_array_equal(other.scores[name], found[0].scores[name])
+  assert (tmp_path / 'absent/coreset.csv').read_bytes() == (tmp_path / 'shuffled/coreset.csv').read_bytes()
+
+
+def test_only_what_changed_runs_again(tiny, blobs, tmp_path):
+  images, labels = blobs
+  def stages():
+    said = []
+    run(tiny, images, tmp_path, labels, say=said.append)
+    return {s.split(']')[0][1:]: 'reused' in s for s in said if s.startswith('[') and ('reused' in s or 'done' in s)}
+  assert not any(stages().values())
+  assert all(stages().values())
+  tiny.select.budget = 24
+  assert stages() == {'embed': True, 'neighbors': True, 'cluster': True, 'proxy': True, 'judge': False,
+                      'evaluate': False}
+  tiny.proxy.epochs = 3
+  again = stages()
+  assert again['cluster'] and not again['proxy'] and not again['judge']
+
+
+def test_the_python_way_gives_the_same_coreset(tiny, blobs, tmp_path):
+  images, labels = blobs
+  chosen, _ = run(tiny, images, tmp_path / 'a', labels)
+  coreset = elfs_jax.select_coreset(images, budget='10%', num_classes=4, config=tiny)
+  np.testing.assert_array_equal(coreset.indices, chosen.indices)
+  assert coreset.indices.dtype == np.int64 and coreset.pseudo_labels.dtype == np.int32 and coreset.beta == chosen.beta
+  assert (coreset.workdir / 'report.html').exists() and set(coreset.scores) == set(chosen.scores)
+
+
+def test_embeddings_alone(tiny, blobs, tmp_path):
+  images, _ = blobs
+  coreset = elfs_jax.select_coreset(embeddings=images.reshape(120, -1).astype(np.float32), budget=20, num_classes=4,
+                                    beta=0.2, config=tiny, workdir=tmp_path)
+  assert len(coreset.indices) == 20 and coreset.beta == 0.2 and coreset.workdir == tmp_path
+
+
+@pytest.mark.parametrize('field, value, stage', [
+    ('embed.components', 5, 'embed'), ('neighbors.k', 7, 'neighbors'), ('cluster.num_classes', 3, 'cluster'),
+    ('proxy.learning_rate', 0.01, 'proxy'), ('proxy.crop', 0, 'proxy'), ('judge.steps', 5, 'judge'),
+    ('judge.clusterings', 2, 'judge'), ('evaluate.steps', 30, 'evaluate')])
+def test_a_field_reaches_the_stage_that_reads_it(tiny, blobs, tmp_path, field, value, stage):
+  images, labels = blobs
+  kept = tmp_path / 'stages' / f'{stage}.npz'
+  tiny.evaluate.enabled = stage == 'evaluate'
+  run(tiny, images, tmp_path, labels)
+  before = dict(np.load(kept))
+  tiny.update_from_flattened_dict({field: value})
+  run(tiny, images, tmp_path, labels)
+  after = dict(np.load(kept))
+  assert before.pop('key') != after.pop('key')
+  assert any(a.shape != b.shape or (a != b).any() for a, b in zip(before.values(), after.values()))
+
+
+def test_a_score_with_ties_is_cut_by_aum_and_not_by_position(tiny, blobs, tmp_path):
+  images, _ = blobs
+  tiny.select.score, tiny.select.beta = 'forgetting', 0.1
+  chosen, _ = run(tiny, images, tmp_path)
+  forgetting, aum = chosen.scores['forgetting'], chosen.scores['aum']
+  expected = sorted(range(120), key=lambda i: (-forgetting[i], aum[i]))[12:24]
+  assert len(set(aum.tolist())) > 115 and chosen.indices.tolist() == expected
+
+
+def test_elfs_beats_random_where_noisy_and_redundant_examples_are_known(tiny, tmp_path):
+  """Half of the examples are near copies, a tenth is noise that no class explains; the rest is worth labelling."""
+  rng = np.random.default_rng(0)
+  centres = rng.normal(0, 4, (4, 16))
+  classes = rng.integers(0, 4, 1000)
+  x = centres[classes] + rng.normal(0, 2.0, (1000, 16))
+  kind = np.repeat(['informative', 'redundant', 'noise'], [400, 500, 100])
+  x[400:900] = centres[classes[400:900]] + rng.normal(0, 0.05, (500, 16))
+  x[900:] = rng.normal(0, 4, (100, 16))
+  order = rng.permutation(1000)
+  x, kind = x[order].astype(np.float32), kind[order]
+  tiny.update_from_flattened_dict({'proxy.width': 8, 'proxy.epochs': 10, 'judge.steps': 200})
+  coreset = elfs_jax.select_coreset(embeddings=x, budget=150, num_classes=4, beta=0.1, config=tiny, workdir=tmp_path)
+  informative = (kind[coreset.indices] == 'informative').mean()
+  drawn = [(kind[select.random(1000, 150, seed=s)] == 'informative').mean() for s in range(20)]
+  assert informative > 0.7 > max(drawn)
+
+
+def test_a_killed_run_goes_on_to_the_same_coreset(tiny, blobs, tmp_path, monkeypatch):
+  images, _ = blobs
+  tiny.proxy.epochs = 4
+  whole, _ = run(tiny, images, tmp_path / 'whole')
+  monkeypatch.setattr(artifacts, 'CHECKPOINT_SECONDS', 0)
+  save = artifacts.Checkpoint.save
+  def save_then_die(self, epoch, state):
+    save(self, epoch, state)
+    if epoch == 2:
+      raise KeyboardInterrupt
+  monkeypatch.setattr(artifacts.Checkpoint, 'save', save_then_die)
+  with pytest.raises(KeyboardInterrupt):
+    run(tiny, images, tmp_path / 'killed')
+  monkeypatch.setattr(artifacts.Checkpoint, 'save', save)
+  said = []
+  resumed, _ = run(tiny, images, tmp_path / 'killed', say=said.append)
+  assert any('checkpoint' in line for line in said)
+  np.testing.assert_array_equal(resumed.indices, whole.indices)
+  np.testing.assert_array_equal(resumed.scores['aum'], whole.scores['aum'])
+  assert not (tmp_path / 'killed/checkpoints/proxy').exists()
+
+
+@pytest.mark.parametrize('field, value, words', [
+    ('select.budget', 0, 'budget=0'), ('select.budget', -5, 'budget=-5'), ('select.budget', 121, '120'),
+    ('select.budget', 1, 'one example or all'), ('select.budget', 'many', 'many'), ('select.beta', 0.95, 'at most 0.9'),
+    ('select.beta', 'best', 'auto'), ('cluster.num_classes', 121, 'num_classes=121'), ('neighbors.k', 120, 'k=120'),
+    ('embed.method', 'given', 'embeddings'), ('cluster.method', 'dbscan', 'kmeans'), ('select.score', 'loss', 'aum')])
+def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value, words):
+  tiny.update_from_flattened_dict({field: value})
+  with pytest.raises(ValueError, match=words) as error:
+    run(tiny, blobs[0], tmp_path / 'new')
+  assert '\n' not in str(error.value) and not (tmp_path / 'new').exists()
+
+
+def test_a_workdir_of_other_data(tiny, blobs, tmp_path):
+  images, _ = blobs
+  tiny.select.beta = 0.1
+  run(tiny, images, tmp_path)
+  before = (tmp_path / 'coreset.csv').read_bytes()
+  with pytest.raises(ValueError, match='choose another'):
+    run(tiny, 255 - images, tmp_path)
+  assert (tmp_path / 'coreset.csv').read_bytes() == before
+
+
+def test_every_settings_file_can_be_read():
+  for path in sorted((pipeline.pathlib.Path(__file__).parent.parent / 'configs').glob('*.py')):
+    config = config_lib.read(path)
+    assert config.is_locked and config.data.name == path.stem, path
+
+
+def test_scores_point_the_right_way():
+  assert set(proxy.HARDER) == {'aum', 'forgetting', 'el2n', 'correctness'}
+  assert proxy.HARDER['aum'] == proxy.HARDER['correctness'] == -1
