@@ -27,7 +27,9 @@ def parse(argv):
       print(__doc__ + f'\nSettings of {path}:\n' + config_lib.listing(fields))
       sys.exit(0)
     config_lib.check_names(fields, argv)
-    # Defined here and not above: the definition itself reads the overrides, and fails with a traceback on a bad one.
+    # Defined here and not above: the definition itself reads sys.argv, where it wants --config before the overrides,
+    # and fails with a traceback on a bad one.
+    argv[1:] = sys.argv[1:] = [f'--config={path}', *config_lib.without_path(argv[1:])]
     config_flags.DEFINE_config_file('config', str(DEFAULT), 'The settings file.')
     flags.DEFINE_string('workdir', None, 'Where results go; default runs/NAME.')
     return flags.FLAGS(argv)

@@ -111,12 +111,19 @@ def read(path):
 
 
 def path_in(argv):
-  """The settings file that the command line names, or None."""
+  """The settings file that the command line names by --config=FILE or --config FILE, or None."""
   for i, argument in enumerate(argv):
     name, equals, value = argument.partition('=')
     if name in ('--config', '-config'):
       return value if equals else argv[i + 1] if i + 1 < len(argv) else ''
   return None
+
+
+def without_path(argv):
+  """The command line without --config=FILE or --config FILE."""
+  bare = [argument in ('--config', '-config') for argument in argv]
+  return [argument for i, argument in enumerate(argv)
+          if not (bare[i] or i and bare[i - 1] or re.match('--?config=', argument))]
 
 
 def listing(config):

@@ -88,6 +88,7 @@ def test_bad_inputs(tmp_path, arrays):
   np.save(tmp_path / 'nan.npy', np.where(np.arange(300).reshape(100, 3) == 31, np.nan, 1.0))
   np.save(tmp_path / 'five.npy', np.zeros((20, 8, 8, 5), np.uint8))
   folder, embeddings = '--config=configs/folder.py', '--config=configs/embeddings.py'
+  auto = '--config.embed.method=auto'
   out = f'--workdir={tmp_path}/out'
   fails(launch(folder, f'--config.data.path={tmp_path}/missing', out), 'missing')
   fails(launch(folder, f'--config.data.path={tmp_path}/empty', out), 'empty')
@@ -96,4 +97,4 @@ def test_bad_inputs(tmp_path, arrays):
   assert not (tmp_path / 'out').exists()
   np.save(tmp_path / 'short.npy', np.ones((7, 3)))
   fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', f'--config.data.images={arrays}', out), '7', '120')
-  fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', out, '--config.select.budget=2'), 'k=10')
+  fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', out, auto, '--config.select.budget=2'), 'k=10')

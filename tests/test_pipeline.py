@@ -84,6 +84,7 @@ def test_the_python_way_gives_the_same_coreset(tiny, blobs, tmp_path):
 
 def test_embeddings_alone(tiny, blobs, tmp_path):
   images, _ = blobs
+  tiny.embed.method = 'auto'
   coreset = elfs_jax.select_coreset(embeddings=images.reshape(120, -1).astype(np.float32), budget=20, num_classes=4,
                                     beta=0.2, config=tiny, workdir=tmp_path)
   assert len(coreset.indices) == 20 and coreset.beta == 0.2 and coreset.workdir == tmp_path
@@ -116,21 +117,20 @@ def test_a_score_with_ties_is_cut_by_aum_and_not_by_position(tiny, blobs, tmp_pa
 
 
 def test_elfs_beats_random_where_noisy_and_redundant_examples_are_known(tiny, tmp_path):
-  """Half of the examples are near copies, a tenth is noise that no class explains; the rest is worth labelling."""
+  """Half are near copies of their class's centre, a tenth lies half way to another class; the rest marks the borders."""
   rng = np.random.default_rng(0)
-  centres = rng.normal(0, 4, (4, 16))
-  classes = rng.integers(0, 4, 1000)
-  x = centres[classes] + rng.normal(0, 2.0, (1000, 16))
+  centres = 3 * np.eye(4, 8)
+  own, other = rng.permuted(np.tile(np.arange(4), (1000, 1)), axis=1)[:, :2].T
   kind = np.repeat(['informative', 'redundant', 'noise'], [400, 500, 100])
-  x[400:900] = centres[classes[400:900]] + rng.normal(0, 0.05, (500, 16))
-  x[900:] = rng.normal(0, 4, (100, 16))
+  way = np.concatenate([rng.uniform(0.2, 0.4, 400), np.zeros(500), rng.uniform(0.48, 0.52, 100)])[:, None]
+  x = centres[own] * (1 - way) + centres[other] * way + rng.normal(0, 0.1, (1000, 8))
   order = rng.permutation(1000)
   x, kind = x[order].astype(np.float32), kind[order]
-  tiny.update_from_flattened_dict({'proxy.width': 8, 'proxy.epochs': 10, 'judge.steps': 200})
+  tiny.update_from_flattened_dict({'embed.method': 'given', 'proxy.width': 8, 'proxy.epochs': 30})
   coreset = elfs_jax.select_coreset(embeddings=x, budget=150, num_classes=4, beta=0.1, config=tiny, workdir=tmp_path)
   informative = (kind[coreset.indices] == 'informative').mean()
   drawn = [(kind[select.random(1000, 150, seed=s)] == 'informative').mean() for s in range(20)]
-  assert informative > 0.7 > max(drawn)
+  assert informative > 0.6 > 0.5 > max(drawn)
 
 
 def test_a_killed_run_goes_on_to_the_same_coreset(tiny, blobs, tmp_path, monkeypatch):
