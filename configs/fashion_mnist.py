@@ -17,6 +17,6 @@ def get_config():
   config.cluster.teacher_momentum = 0.95
   config.proxy.flip = True
   config.evaluate.flip = True
-  config.evaluate.steps = 1000
+  config.evaluate.steps = 600
   config.evaluate.seeds = 3
   return config

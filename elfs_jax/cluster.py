@@ -179,13 +179,18 @@ def choose(candidates, neighbors):
   return max(scores, key=scores.get), scores
 
 
-def independent(embeddings, num_classes, *, count=3, seed=0):
+def independent(embeddings, num_classes, *, neighbors=None, count=3, seed=0):
   """Clusterings for the judge, made without the ones that the difficulty used.
 
-  Plain k-means with another number of clusters each (num_classes times 1, 1.5 and 2.5, in turn), each on a random half
-  of the embedding's dimensions, fitted on at most 10,000 random examples.
+  k-means with another number of clusters each (num_classes times 1, 1.5 and 2.5, in turn), each on a random half of the
+  embedding's dimensions, smoothed over the neighbours found in that half, fitted on at most 10,000 random examples.
 
-  Args: embeddings: float [N, D]; num_classes: C; count: how many; seed.
+  Args:
+    embeddings: float [N, D].
+    num_classes: C.
+    neighbors: callable (part of the embeddings, k) -> int [N, k]; None leaves the halves as they are.
+    count: how many clusterings.
+    seed: draws the halves and the examples.
   Returns: labels int32 [count, N].
   Raises: ValueError unless 2 <= num_classes <= N.
   """
@@ -196,6 +201,8 @@ def independent(embeddings, num_classes, *, count=3, seed=0):
   for turn in range(count):
     clusters = min(round(num_classes * (1, 1.5, 2.5)[turn % 3]), size)
     part_ND = x_ND[:, rng.choice(width, -(-width // 2), replace=False)]
+    if neighbors is not None:
+      part_ND = smooth(part_ND, neighbors(part_ND, min(SMOOTH_NEIGHBORS, size - 1)))
     rows = rng.choice(size, min(size, max(SAMPLE, 20 * clusters)), replace=False)
     model = fit_kmeans(part_ND[rows], clusters, seed=seed + turn, starts=3)
     labels.append(predict_kmeans(model, part_ND))

@@ -40,7 +40,8 @@ def grade(embeddings, candidates, clusterings, held_out, *, seeds=3, steps=400, 
   Returns: float32 [R,Q,seeds].
   """
   x = np.asarray(embeddings, np.float32)
-  x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-6)
+  x = x - x.mean(0)
+  x = x / max(float(x.std()), 1e-12)  # One scale for all dimensions: the small ones are mostly noise.
   labels = np.asarray(clusterings, np.int32)
   runs = [(q, s) for q in range(len(labels)) for s in range(seeds)]
   x, candidates, held_out = jax.device_put((x, np.asarray(candidates, np.int32), np.asarray(held_out, np.int32)),

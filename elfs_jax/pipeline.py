@@ -111,32 +111,31 @@ def _quality(current, dataset, chosen):
 
 def _compare(current, dataset, chosen):
   """Test accuracy per seed of a classifier trained on the coreset, on random subsets and on everything."""
-  settings, config = current.config.evaluate, current.config
+  settings, seed = current.config.evaluate, current.config.seed
   inputs = dataset.embeddings if dataset.images is None else dataset.images
-  recipe = recipe_of(settings, inputs)
-  has_test_set = dataset.test_images is not None and dataset.images is not None
-  key = artifacts.fingerprint(VERSION, inputs, dataset.labels, chosen.difficulty, chosen.indices, recipe._asdict(),
-                              settings.to_dict(), current.mesh.devices.size, has_test_set)
-  share = len(chosen.indices) / len(dataset.ids)
-  def compute():
-    out = {'coreset': [], 'random': [], 'everything': []}
-    jobs = [(seed, split, name) for name in out
-            for seed, split in enumerate(evaluate.splits(len(inputs), settings.seeds, has_test_set=has_test_set))]
-    for seed, split, name in current.progress(jobs, desc='evaluating', total=len(jobs)):
-      count = max(1, select.floor_count(share, len(split.pool)))
-      subset = {'coreset': lambda: cut(config.select.method, chosen.difficulty[split.pool], count, chosen.beta,
-                                       config.seed),
-                'random': lambda: select.random(len(split.pool), count, seed=[config.seed, seed]),
-                'everything': lambda: np.arange(len(split.pool))}[name]()
+  recipe, has_test_set = recipe_of(settings, inputs), dataset.test_images is not None and dataset.images is not None
+  splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=has_test_set)
+  share, classes = len(chosen.indices) / len(dataset.ids), int(dataset.labels.max()) + 1
+  key = artifacts.fingerprint(VERSION, inputs, dataset.labels, recipe._asdict(), settings.steps, settings.seeds, seed,
+                              current.mesh.devices.size, has_test_set)
+  def subset(name, pool, run_seed):
+    count = max(1, select.floor_count(share, len(pool)))
+    if name == 'coreset':
+      return pool[cut(current.config.select.method, chosen.difficulty[pool], count, chosen.beta, seed)]
+    return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
+  def accuracies(name):
+    out = []
+    for run_seed, split in enumerate(current.progress(splits, desc=f'training on {name}', total=len(splits))):
       test = (dataset.test_images, dataset.test_labels) if split.test is None else (
           inputs[split.test], dataset.labels[split.test])
-      out[name].append(evaluate.downstream_accuracy(
-          inputs, dataset.labels, split.pool[subset], *test, int(dataset.labels.max()) + 1, recipe,
-          steps=settings.steps, mesh=current.mesh, seed=seed))
-    return out
-  accuracy = store.stage(current, 'evaluate', key, compute)
-  return {name: accuracy[name].tolist() for name in ('coreset', 'random', 'everything')} | {
-      'test': 'its own test set' if has_test_set else 'a fifth set aside anew for each seed'}
+      out.append(evaluate.downstream_accuracy(
+          inputs, dataset.labels, subset(name, split.pool, run_seed), *test, classes, recipe, steps=settings.steps,
+          mesh=current.mesh, seed=run_seed))
+    return {'accuracy': out}
+  made_by = {'coreset': (chosen.indices, chosen.difficulty), 'random': (len(chosen.indices),), 'everything': ()}
+  accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
+                                lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}
+  return accuracy | {'test': 'its own test set' if has_test_set else 'a fifth set aside anew for each seed'}
 
 
 def _embed(run, dataset, identity):
@@ -276,7 +275,8 @@ def _judge(run, embeddings, num_classes, difficulty, budget):
            and select.floor_count(b, len(rest)) + count <= len(rest)]
   cuts = [rest[cut(run.config.select.method, difficulty[rest], count, b, run.config.seed)] for b in betas]
   randoms = [rest[select.random(len(rest), count, seed=[run.config.seed, i])] for i in range(settings.randoms)]
-  clusterings = cluster.independent(embeddings, num_classes, count=settings.clusterings, seed=run.config.seed)
+  clusterings = cluster.independent(embeddings, num_classes, neighbors=lambda x, k: neighbors.knn(x, k)[0],
+                                    count=settings.clusterings, seed=run.config.seed)
   scores = judge.grade(embeddings, np.stack(cuts + randoms), clusterings, held_out, seeds=settings.seeds,
                        steps=settings.steps, seed=run.config.seed, progress=run.progress)
   verdict = judge.choose_beta(np.array(betas), scores[:len(betas)], 1 - budget / n)

@@ -67,7 +67,7 @@ def test_only_what_changed_runs_again(tiny, blobs, tmp_path):
   assert all(stages().values())
   tiny.select.budget = 24
   assert stages() == {'embed': True, 'neighbors': True, 'cluster': True, 'proxy': True, 'judge': False,
-                      'evaluate': False}
+                      'evaluate_coreset': False, 'evaluate_random': False, 'evaluate_everything': True}
   tiny.proxy.epochs = 3
   again = stages()
   assert again['cluster'] and not again['proxy'] and not again['judge']
@@ -93,11 +93,11 @@ def test_embeddings_alone(tiny, blobs, tmp_path):
 @pytest.mark.parametrize('field, value, stage', [
     ('embed.components', 5, 'embed'), ('neighbors.k', 7, 'neighbors'), ('cluster.num_classes', 3, 'cluster'),
     ('proxy.learning_rate', 0.01, 'proxy'), ('proxy.crop', 0, 'proxy'), ('judge.steps', 5, 'judge'),
-    ('judge.clusterings', 2, 'judge'), ('evaluate.steps', 30, 'evaluate')])
+    ('judge.clusterings', 2, 'judge'), ('evaluate.steps', 30, 'evaluate_random')])
 def test_a_field_reaches_the_stage_that_reads_it(tiny, blobs, tmp_path, field, value, stage):
   images, labels = blobs
   kept = tmp_path / 'stages' / f'{stage}.npz'
-  tiny.evaluate.enabled = stage == 'evaluate'
+  tiny.evaluate.enabled = stage == 'evaluate_random'
   run(tiny, images, tmp_path, labels)
   before = dict(np.load(kept))
   tiny.update_from_flattened_dict({field: value})
