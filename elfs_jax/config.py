@@ -72,7 +72,7 @@ def get_config():
   config.judge.clusterings = 4       # that the difficulty did not use
   config.judge.seeds = 3             # per clustering
   config.judge.steps = 400
-  config.judge.randoms = 3           # random subsets graded beside the candidates
+  config.judge.randoms = 5           # random subsets graded beside the candidates
 
   config.evaluate = _training()      # the classifier trained on the coreset, where there are labels
   config.evaluate.enabled = True

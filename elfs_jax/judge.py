@@ -102,10 +102,12 @@ def forecast(chosen, randoms):
   """Is the chosen coreset likely to beat a random one? From `grade`'s scores, without labels.
 
   Args: chosen: float [Q,seeds] of the coreset; randoms: float [K,Q,seeds] of random subsets of the same size.
-  Returns: (difference of mean accuracies, half width of its 95 % interval over clusterings).
+  Returns: (difference of mean accuracies, half width of its 95 % interval): the spread over clusterings, and that of
+    one random subset around their mean, since that is what the user would draw.
   """
   gaps = (chosen - randoms.mean(0)).mean(-1)
-  if len(gaps) < 2:
+  draws = randoms.mean((1, 2))
+  if len(gaps) < 2 or len(draws) < 2:
     return float(gaps.mean()), float('inf')
-  half = stats.t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
-  return float(gaps.mean()), float(half)
+  variance = gaps.var(ddof=1) / len(gaps) + draws.var(ddof=1) * (1 + 1 / len(draws))
+  return float(gaps.mean()), float(stats.t.ppf(0.975, min(len(gaps), len(draws)) - 1) * np.sqrt(variance))
