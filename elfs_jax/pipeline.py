@@ -135,7 +135,8 @@ def _compare(current, dataset, chosen):
   made_by = {'coreset': (chosen.indices, chosen.difficulty), 'random': (len(chosen.indices),), 'everything': ()}
   accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
                                 lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}
-  return accuracy | {'test': 'its own test set' if has_test_set else 'a fifth set aside anew for each seed'}
+  return accuracy | {'test': 'its own test set' if has_test_set else
+                     'a fifth set aside anew for each seed, subsets at the same rate from the rest'}
 
 
 def _embed(run, dataset, identity):

@@ -233,7 +233,7 @@ def test_information_equals_scikit_learn_and_ranks_clusterings():
   half_wrong = np.where(rng.random(400) < 0.5, rng.permutation(CLASS_N), CLASS_N)
   merged = np.minimum(CLASS_N, 2)
   candidates = {'merged': merged, 'half wrong': half_wrong, 'true': CLASS_N, 'one': np.zeros(400, int)}
-  name, scores = cluster.choose(candidates, X_ND, NEAR_NK)
+  name, scores = cluster.choose(candidates, NEAR_NK)
   assert name == 'true' and list(scores) == list(candidates)
   assert scores['true'] > scores['merged'] > scores['half wrong'] > scores['one'] == pytest.approx(0)
 
