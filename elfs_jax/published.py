@@ -1,0 +1,43 @@
+"""The published hyper-parameters, as `configs/` use them: TEMI's, and ELFS's training on small images and on ImageNet."""
+
+
+def temi(config):
+  """TEMI (arXiv 2303.17896, section 4.1): hours on two CPU cores."""
+  config.cluster.method = 'temi'
+  config.cluster.heads = 50
+  config.cluster.hidden = (512, 256)
+  config.cluster.epochs = 200
+  config.cluster.batch = 1024
+  config.cluster.learning_rate = 4e-4  # 1e-4 per 256
+  config.cluster.warmup_epochs = 20
+  config.cluster.teacher_momentum = 0.996
+  config.cluster.init = 'random'
+
+
+def resnet18(config):
+  """ELFS on CIFAR-10, CIFAR-100 and STL-10 (arXiv 2406.04273, code at eltsai/elfs): 3x3 stem, Nesterov, 200 epochs."""
+  _sgd(config, 'resnet18', nesterov=True, weight_decay=5e-4)
+  config.proxy.crop = config.evaluate.crop = 4
+  config.proxy.epochs = 200
+  config.evaluate.steps = 40_000
+
+
+def resnet34(config):
+  """ELFS on ImageNet-1K (the same source): no Nesterov, random resized crops, 60 epochs."""
+  _sgd(config, 'resnet34', nesterov=False, weight_decay=1e-4)
+  config.proxy.resized_crop = config.evaluate.resized_crop = True
+  config.proxy.epochs = 60
+  config.evaluate.steps = 300_000
+
+
+def _sgd(config, network, *, nesterov, weight_decay):
+  for training in (config.proxy, config.evaluate):
+    training.network = network
+    training.batch = 256
+    training.learning_rate = 0.1
+    training.final_rate = 1e-4
+    training.momentum = 0.9
+    training.nesterov = nesterov
+    training.weight_decay = weight_decay
+    training.flip = True
+  config.embed.flip = True
