@@ -43,12 +43,12 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
   from elfs_jax import mesh
   mesh.pin_threads()
-  from elfs_jax import pipeline
+  from elfs_jax import benchmark, pipeline
   config = flags.FLAGS.config
-  name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
+  name = '_'.join(pathlib.Path(part).stem for part in config_flags.get_config_filename(flags.FLAGS['config']).split(':'))
   try:
-    pipeline.run(pipeline.read_data(config), config, flags.FLAGS.workdir or pathlib.Path('runs') / name,
-                 progress=pipeline.bar)
+    runner = benchmark.run if 'benchmark' in config else pipeline.run
+    runner(pipeline.read_data(config), config, flags.FLAGS.workdir or pathlib.Path('runs') / name, progress=pipeline.bar)
   except (ValueError, FileNotFoundError) as error:
     fail(error)
   except KeyboardInterrupt:

@@ -30,6 +30,12 @@ def _norm(train, dtype):
   return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype)
 
 
+def _classify(module, features):
+  """The last layer; its input can be asked for as the intermediate `features`."""
+  module.sow('intermediates', 'features', features.astype(jnp.float32))
+  return nn.Dense(module.num_classes)(features.astype(jnp.float32))
+
+
 class Small(nn.Module):
   """Three 3x3 convolutions with batch norm, then a linear layer on the mean and the largest of each channel."""
   num_classes: int
@@ -46,7 +52,7 @@ class Small(nn.Module):
       if min(x.shape[1:3]) >= 4:
         x = halve(x)
     x = jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], -1)
-    return nn.Dense(self.num_classes)(x.astype(jnp.float32))
+    return _classify(self, x)
 
 
 def halve(x):
@@ -74,7 +80,7 @@ class ResNet(nn.Module):
     for stage, blocks in enumerate(self.blocks):
       for block in range(blocks):
         x = _basic_block(x, 64 * 2 ** stage, 2 if stage and not block else 1, conv, norm)
-    return nn.Dense(self.num_classes)(x.mean((1, 2)).astype(jnp.float32))
+    return _classify(self, x.mean((1, 2)))
 
 
 def _basic_block(x, width, stride, conv, norm):
@@ -94,4 +100,4 @@ class MLP(nn.Module):
   @nn.compact
   def __call__(self, x, train):
     x = nn.relu(_norm(train, self.dtype)(nn.Dense(self.hidden, dtype=self.dtype)(x)))
-    return nn.Dense(self.num_classes)(x.astype(jnp.float32))
+    return _classify(self, x)

@@ -46,14 +46,22 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
                    has_embeddings=dataset.embeddings is not None)
   workdir = pathlib.Path(workdir)
   identity = store.claim(workdir, config, dataset)
-  run = store.Run(workdir, config, mesh_lib.data_mesh(config.mesh.shards), say, progress or (lambda iterable, **_: iterable), {})
+  run = _start(workdir, config, say, progress)
   embeddings, key = _embed(run, dataset, identity)
   near, key_near = _neighbors(run, embeddings, key)
   labels, num_classes, key = _cluster(run, embeddings, near, key_near)
   scores, key_scores = _proxy(run, dataset, embeddings, labels, num_classes, key)
-  chosen = _select(run, embeddings, labels, num_classes, scores, key_scores)
+  chosen = _select(run, embeddings, labels, num_classes, scores, key_scores, key_near)
   store.write(run, dataset, embeddings, chosen)
   return chosen, run
+
+
+def embeddings_of(dataset, config, workdir, *, say=print, progress=None):
+  """The embedding stage alone, as in `select_from`. Returns: (embeddings float32 [N,D], the method that made them)."""
+  run = _start(pathlib.Path(workdir), config, say, progress)
+  embeddings, _ = _embed(run, dataset, artifacts.fingerprint(dataset.images))
+  with np.load(run.workdir / 'stages' / 'embed.npz') as file:
+    return embeddings, str(file['method'])
 
 
 def read_data(config, progress=None):
@@ -112,7 +120,7 @@ def _quality(current, dataset, chosen):
 def _compare(current, dataset, chosen):
   """Test accuracy per seed of a classifier trained on the coreset, on random subsets and on everything."""
   settings, seed = current.config.evaluate, current.config.seed
-  inputs = dataset.embeddings if dataset.images is None else dataset.images
+  inputs = inputs_of(settings, dataset, dataset.embeddings)
   recipe, has_test_set = recipe_of(settings, inputs), dataset.test_images is not None and dataset.images is not None
   splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=has_test_set)
   share, classes = len(chosen.indices) / len(dataset.ids), int(dataset.labels.max()) + 1
@@ -137,6 +145,11 @@ def _compare(current, dataset, chosen):
                                 lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}
   return accuracy | {'test': 'its own test set' if has_test_set else
                      'a fifth set aside anew for each seed, subsets at the same rate from the rest'}
+
+
+def _start(workdir, config, say, progress):
+  return store.Run(workdir, config, mesh_lib.data_mesh(config.mesh.shards), say,
+                   progress or (lambda iterable, **_: iterable), {})
 
 
 def _embed(run, dataset, identity):
@@ -218,11 +231,8 @@ def _temi(run, embeddings, near, classes, key):
 
 
 def _proxy(run, dataset, embeddings, labels, num_classes, key):
-  inputs = embeddings if dataset.images is None else dataset.images
-  recipe, epochs = recipe_of(run.config.proxy, inputs), run.config.proxy.epochs
-  if epochs is None:
-    per_epoch = -(-len(inputs) // recipe.batch)
-    epochs = int(np.clip(round(2400 / per_epoch), 10, 40))
+  inputs = inputs_of(run.config.proxy, dataset, embeddings)
+  recipe, epochs = recipe_of(run.config.proxy, inputs), proxy_epochs(run.config, inputs)
   key = artifacts.fingerprint(key, recipe._asdict(), epochs, run.config.mesh.shards)
   def compute():
     with_checkpoint = store.Checkpointed(run, 'proxy', key)
@@ -236,7 +246,7 @@ def _proxy(run, dataset, embeddings, labels, num_classes, key):
   return scores, key
 
 
-def _select(run, embeddings, labels, num_classes, scores, key):
+def _select(run, embeddings, labels, num_classes, scores, key, key_embeddings):
   settings, seed = run.config.select, run.config.seed
   difficulty = select.break_ties(proxy.HARDER[settings.score] * scores[settings.score], -scores['aum'], seed=seed)
   budget = select.budget_count(settings.budget, len(labels))
@@ -244,8 +254,9 @@ def _select(run, embeddings, labels, num_classes, scores, key):
   if settings.method not in ('double_end', 'stratified'):
     beta = None
   elif beta == 'auto':
-    key = artifacts.fingerprint(key, settings.score, budget, run.config.judge.to_dict(), seed)
-    judged = store.stage(run, 'judge', key, lambda: _judge(run, embeddings, num_classes, difficulty, budget))
+    key = artifacts.fingerprint(key, settings.score, settings.method, budget, run.config.judge.to_dict(), seed)
+    clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
+    judged = store.stage(run, 'judge', key, lambda: _judge(run, embeddings, clusterings, difficulty, budget))
     beta = float(judged['beta'])
   chosen = cut(settings.method, difficulty, budget, beta, seed)
   run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
@@ -266,7 +277,16 @@ def cut(method, difficulty, budget, beta, seed):
   return {'hardest': select.hardest, 'easiest': select.easiest}[method](difficulty, budget)
 
 
-def _judge(run, embeddings, num_classes, difficulty, budget):
+def _clusterings(run, embeddings, num_classes, key):
+  """What the judge grades by; kept apart from its verdict, since it is the same for every budget and score."""
+  settings, seed = run.config.judge, run.config.seed
+  key = artifacts.fingerprint(key, num_classes, settings.clusterings, seed)
+  return store.stage(run, 'clusterings', key, lambda: {'labels': cluster.independent(
+      embeddings, num_classes, neighbors=lambda x, k: neighbors.knn(x, k)[0], count=settings.clusterings,
+      seed=seed)})['labels']
+
+
+def _judge(run, embeddings, clusterings, difficulty, budget):
   """Grade each beta, and random subsets, on a tenth set aside; then how the choice compares with random."""
   settings, n = run.config.judge, len(difficulty)
   order = np.random.default_rng([run.config.seed, 0x10d6]).permutation(n)
@@ -276,14 +296,25 @@ def _judge(run, embeddings, num_classes, difficulty, budget):
            and select.floor_count(b, len(rest)) + count <= len(rest)]
   cuts = [rest[cut(run.config.select.method, difficulty[rest], count, b, run.config.seed)] for b in betas]
   randoms = [rest[select.random(len(rest), count, seed=[run.config.seed, i])] for i in range(settings.randoms)]
-  clusterings = cluster.independent(embeddings, num_classes, neighbors=lambda x, k: neighbors.knn(x, k)[0],
-                                    count=settings.clusterings, seed=run.config.seed)
   scores = judge.grade(embeddings, np.stack(cuts + randoms), clusterings, held_out, seeds=settings.seeds,
                        steps=settings.steps, seed=run.config.seed, progress=run.progress)
   verdict = judge.choose_beta(np.array(betas), scores[:len(betas)], 1 - budget / n)
   gap, half = judge.forecast(scores[betas.index(verdict.beta)], scores[len(betas):])
   return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):],
           'rank': verdict.rank, 'beta': verdict.beta, 'gap': gap, 'half': half}
+
+
+def inputs_of(settings, dataset, embeddings):
+  """What a training section trains on: the embeddings for the network `mlp` or where there are no images."""
+  return embeddings if settings.network == 'mlp' or dataset.images is None else dataset.images
+
+
+def proxy_epochs(config, inputs):
+  """The proxy's epochs as set, or about 2,400 steps: at least 10 epochs and at most 40."""
+  if config.proxy.epochs is not None:
+    return config.proxy.epochs
+  per_epoch = -(-len(inputs) // recipe_of(config.proxy, inputs).batch)
+  return int(np.clip(round(2400 / per_epoch), 10, 40))
 
 
 def recipe_of(settings, inputs):

@@ -54,9 +54,13 @@ class Shards(NamedTuple):
 
 
 class Fitted(NamedTuple):
-  """A trained classifier: `scores` is a dict of float32 [N], `predict(inputs)` gives int32 labels."""
-  scores: dict
-  predict: callable
+  """A trained classifier: `represent(inputs)` gives probabilities float32 [B,C] and the last layer's input [B,F]."""
+  scores: dict             # float32 [N] each
+  represent: callable
+
+  def predict(self, inputs):
+    """Labels int32 [B]."""
+    return self.represent(inputs)[0].argmax(-1).astype(np.int32)
 
 
 def fit(inputs, labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0, state=None, on_epoch=None,
@@ -95,7 +99,7 @@ def fit(inputs, labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0,
     state = _run_epoch(mesh, state, data, moments, key, shuffle, step, epoch, per_epoch)
     if on_epoch:
       on_epoch(epoch + 1, state)
-  return Fitted(_gather_scores(state.dynamics, slots, len(labels)), _predictor(network, state, moments))
+  return Fitted(_gather_scores(state.dynamics, slots, len(labels)), _representer(network, state, moments))
 
 
 def _run_epoch(mesh, state, data, moments, key, shuffle, step, epoch, per_epoch):
@@ -261,24 +265,25 @@ def _moments(inputs):
   return mean.astype(np.float32), (1 / np.where(std > 0, std, 1)).astype(np.float32)
 
 
-def _predictor(network, state, moments):
-  """Labels by argmax, in blocks of one shape, on the first device."""
+def _representer(network, state, moments):
+  """Class probabilities and the last layer's input, in blocks of one shape, on the first device."""
   device = jax.local_devices()[0]
   params, stats, moments = (jax.device_put(jax.tree.map(to_host, t), device)
                             for t in (state.params, state.stats, moments))
   @jax.jit
-  def block_labels(x):
-    logits = network.apply({'params': params, 'batch_stats': stats}, (x - moments[0]) * moments[1], train=False)
-    return jnp.argmax(logits, -1).astype(jnp.int32)
-  def predict(inputs):
-    labels = []
+  def block(x):
+    logits, found = network.apply({'params': params, 'batch_stats': stats}, (x - moments[0]) * moments[1], train=False,
+                                  mutable=['intermediates'])
+    return jax.nn.softmax(logits), found['intermediates']['features'][0]
+  def represent(inputs):
+    parts = []
     for start in range(0, len(inputs), PREDICT_BATCH):
-      block = np.asarray(inputs[start:start + PREDICT_BATCH])
-      padded = np.zeros((PREDICT_BATCH, *block.shape[1:]), np.float32)
-      padded[:len(block)] = block
-      labels.append(np.asarray(block_labels(padded))[:len(block)])
-    return np.concatenate(labels)
-  return predict
+      rows = np.asarray(inputs[start:start + PREDICT_BATCH])
+      padded = np.zeros((PREDICT_BATCH, *rows.shape[1:]), np.float32)
+      padded[:len(rows)] = rows
+      parts.append([np.asarray(part)[:len(rows)] for part in block(padded)])
+    return tuple(np.concatenate(part) for part in zip(*parts))
+  return represent
 
 
 def compute_dtype():

@@ -1,0 +1,209 @@
+"""The benchmark: every method at every prune rate and seed of one data set, a row each in runs.csv.
+
+A seed sets the split (where there is no test set), the clustering, the proxies, the draws and the classifier's start. The
+embedding is made once, for all seeds, from the images alone. Rows are kept as they come; a run that was stopped goes on.
+"""
+import csv
+import functools
+import pathlib
+import time
+
+import numpy as np
+
+from elfs_jax import artifacts, compare, data, evaluate, judge, mesh, methods, pipeline, select, train
+
+COLUMNS = ('data', 'encoder', 'clustering', 'proxy', 'classifier', 'settings', 'rate', 'method', 'beta', 'seed', 'n',
+           'accuracy', 'choose_seconds', 'train_seconds', 'judge', 'forecast', 'forecast_half')
+NUMBERS = {'seed': int, 'n': int} | dict.fromkeys(
+    ('rate', 'beta', 'accuracy', 'choose_seconds', 'train_seconds', 'judge', 'forecast', 'forecast_half'), float)
+
+
+def run(dataset, config, workdir, *, say=print, progress=None):
+  """Run what is not yet in `workdir`/runs.csv, then write benchmark.md and benchmark.png there.
+
+  Args: as in `pipeline.run`; `config` has the section `benchmark` of configs/benchmark.py.
+  Returns: the rows, a list of dicts by COLUMNS.
+  Raises: ValueError for a set without labels or an unknown method, before any work.
+  """
+  settings, workdir = config.benchmark, pathlib.Path(workdir)
+  table = _asked_for(settings.methods, config.judge.betas)
+  if dataset.labels is None:
+    raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
+  embeddings, encoder = _embed_all(dataset, config, workdir / 'embed', say, progress)
+  fixed = _what_is_compared(config, encoder)
+  path = workdir / 'runs.csv'
+  rows = read(path)
+  for seed in range(settings.seeds):
+    done = {(row['rate'], row['method']) for row in rows if (row['seed'], row['settings']) == (seed, fixed['settings'])}
+    if all((rate, method.name) in done for rate in settings.rates for method in table):
+      continue
+    start, (pool, grade) = time.monotonic(), _prepare(dataset, embeddings, config, workdir / f'seed{seed}', seed)
+    orders = {}
+    for rate in settings.rates:
+      left = [method for method in table if (rate, method.name) not in done]
+      for row in grade(_choose(pool, rate, left, min(settings.rates), orders)):
+        rows.append(fixed | {'rate': rate, 'seed': seed} | row)
+        write(path, rows)
+    say(f'[seed {seed}] {time.monotonic() - start:.0f} s')
+  mine = [row for row in rows if row['settings'] == fixed['settings'] and row['rate'] in settings.rates]
+  report(mine, workdir, say)
+  return mine
+
+
+def report(rows, workdir, say=print):
+  """benchmark.md and benchmark.png from rows; says the former."""
+  words, lines = compare.summary(rows), compare.table(rows)
+  artifacts.write_text(workdir / 'benchmark.md', words)
+  say(words)
+  if lines:
+    first = rows[0]
+    title = f'{first["data"]}: {first["encoder"]} embedding, {first["clustering"]}, {first["classifier"]}'
+    artifacts.write(workdir / 'benchmark.png', lambda file: compare.figure(lines, file, title))
+  say(f'results in {workdir}: runs.csv, benchmark.md, benchmark.png')
+
+
+def read(path):
+  """The rows of a runs.csv, numbers as numbers and empty cells as None; [] if there is none."""
+  if not pathlib.Path(path).exists():
+    return []
+  with open(path, newline='') as file:
+    return [{name: NUMBERS.get(name, str)(row[name]) if row[name] else None for name in COLUMNS}
+            for row in csv.DictReader(file)]
+
+
+def write(path, rows):
+  """Write rows; values that a row lacks are empty cells."""
+  artifacts.write_rows(path, COLUMNS, [['' if row.get(name) is None else row[name] for name in COLUMNS] for row in rows])
+
+
+def _asked_for(names, betas):
+  table = methods.table(betas)
+  if names == 'all':
+    return table
+  names = [name.strip() for name in names.split(',')]
+  unknown = set(names) - {method.name for method in table}
+  if unknown:
+    raise ValueError(f'benchmark.methods: there is no {sorted(unknown)[0]!r}; there are all, or '
+                     + ', '.join(method.name for method in table))
+  return [method for method in table if method.name in names]
+
+
+def _embed_all(dataset, config, workdir, say, progress):
+  """Embeddings of the examples and, after them, of the test set, and what made them. No label is seen."""
+  if dataset.embeddings is not None:
+    return dataset.embeddings, 'given'
+  images = dataset.images if dataset.test_images is None else np.concatenate([dataset.images, dataset.test_images])
+  return pipeline.embeddings_of(data.from_memory(images=images), config, workdir, say=say, progress=progress)
+
+
+def _what_is_compared(config, encoder):
+  """The columns that all rows of this run share; `settings` tells rows of other settings apart."""
+  parts = {name: config[name].to_dict() for name in ('embed', 'neighbors', 'cluster', 'proxy', 'select', 'judge',
+                                                     'evaluate')}
+  parts['select'].pop('budget')
+  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.data.path, pipeline.VERSION]
+  return {'data': config.data.name, 'encoder': encoder, 'clustering': config.cluster.method,
+          'proxy': config.proxy.network or 'small', 'classifier': config.benchmark.classifier,
+          'settings': artifacts.fingerprint(parts, more)[:8]}
+
+
+def _prepare(dataset, embeddings, config, workdir, seed):
+  """One seed's `methods.Pool`, and grade(subsets) -> rows."""
+  own_test = dataset.test_images is not None
+  split = evaluate.splits(len(dataset.ids), seed + 1, has_test_set=own_test)[seed]
+  test = np.arange(len(dataset.ids), len(embeddings)) if own_test else split.test
+  labels = np.concatenate([dataset.labels, dataset.test_labels]) if own_test else dataset.labels
+  inputs = embeddings
+  if config.benchmark.classifier == 'network' and dataset.images is not None:
+    inputs = np.concatenate([dataset.images, dataset.test_images]) if own_test else dataset.images
+  unlabelled = data.from_memory(images=None if dataset.images is None else dataset.images[split.pool],
+                                embeddings=embeddings[split.pool])
+  pool = _pool(unlabelled, labels[split.pool], config, workdir, seed)
+  grader = {'head': _grade_by_head, 'network': _grade_by_network}[config.benchmark.classifier]
+  return pool, functools.partial(grader, inputs, labels, split.pool, test, config, seed)
+
+
+def _pool(unlabelled, labels, config, workdir, seed):
+  config = config.copy_and_resolve_references()
+  config.seed, config.data.name, config.embed.method = seed, 'memory', 'given'
+
+  @functools.cache
+  def coreset(budget):
+    with config.ignore_type():
+      config.select.budget = budget
+    return pipeline.select_from(unlabelled, config, workdir, say=lambda _: None)[0]
+
+  first = coreset(select.floor_count(1 - config.benchmark.rates[0], len(labels)))
+  with np.load(workdir / 'stages' / 'neighbors.npz') as file:
+    near = file['indices']
+  inputs = pipeline.inputs_of(config.proxy, unlabelled, unlabelled.embeddings)
+
+  def fit(targets):
+    return train.fit(inputs, targets, int(targets.max()) + 1, pipeline.recipe_of(config.proxy, inputs),
+                     epochs=pipeline.proxy_epochs(config, inputs), mesh=mesh.data_mesh(config.mesh.shards),
+                     shards=config.mesh.shards, seed=seed)
+
+  @functools.cache
+  def supervised():
+    key = artifacts.fingerprint(labels, inputs, config.proxy.to_dict(), config.mesh.shards, seed)
+    return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
+
+  return methods.Pool(unlabelled.embeddings, near, coreset, first.pseudo_labels, first.scores,
+                      lambda: fit(first.pseudo_labels).represent(inputs), supervised, seed)
+
+
+def _choose(pool, rate, table, least_rate, orders):
+  """[(row so far, indices into the pool)] of each method; a nested one runs once, at the largest budget."""
+  count, out = len(pool.embeddings), []
+  budget = select.floor_count(1 - rate, count)
+  for method in table:
+    if method.nested:
+      if method.name not in orders:
+        orders[method.name] = _timed(method.choose, pool, select.floor_count(1 - least_rate, count))
+      chosen, seconds = orders[method.name]
+    else:
+      chosen, seconds = _timed(method.choose, pool, budget)
+    if chosen is not None:
+      row = {'method': method.name, 'beta': method.beta, 'n': budget, 'choose_seconds': round(seconds, 3)}
+      out.append((row | _judged(pool, method, budget), chosen[:budget]))
+  return out
+
+
+def _judged(pool, method, budget):
+  """What the judge, without labels, said of this subset or of others like it."""
+  selection = pool.coreset(budget)
+  if selection.judged is None:
+    return {}
+  judged = selection.judged
+  if method.name == 'elfs':
+    return {'beta': selection.beta, 'forecast': float(judged['gap']), 'forecast_half': float(judged['half'])}
+  if method.name == 'random':
+    return {'judge': float(judged['random_scores'].mean())}
+  at = np.flatnonzero(np.isclose(judged['betas'], method.beta)) if method.name.startswith('elfs_beta_') else []
+  return {'judge': float(judged['scores'][at[0]].mean())} if len(at) else {}
+
+
+def _grade_by_head(embeddings, labels, pool_rows, test, config, seed, subsets):
+  """Accuracy of an MLP on the embeddings: all subsets at once, with one start and the same draws."""
+  if not subsets:
+    return []
+  start = time.monotonic()
+  accuracy = judge.grade(embeddings, np.stack([pool_rows[chosen] for _, chosen in subsets]), labels[None], test, seeds=1,
+                         steps=config.benchmark.steps, seed=seed)[:, 0, 0]
+  seconds = round((time.monotonic() - start) / len(subsets), 3)
+  return [row | {'accuracy': float(value), 'train_seconds': seconds} for (row, _), value in zip(subsets, accuracy)]
+
+
+def _grade_by_network(inputs, labels, pool_rows, test, config, seed, subsets):
+  """Accuracy of the evaluation's network, one subset after the other."""
+  recipe = pipeline.recipe_of(config.evaluate, inputs)
+  for row, chosen in subsets:
+    accuracy, seconds = _timed(
+        evaluate.downstream_accuracy, inputs, labels, pool_rows[chosen], inputs[test], labels[test], int(labels.max()) + 1,
+        recipe, steps=config.benchmark.steps, mesh=mesh.data_mesh(config.mesh.shards), seed=seed)
+    yield row | {'accuracy': accuracy, 'train_seconds': round(seconds, 3)}
+
+
+def _timed(function, *args, **kwargs):
+  start = time.monotonic()
+  return function(*args, **kwargs), time.monotonic() - start

@@ -1,0 +1,209 @@
+"""What a benchmark's rows say: means and spreads, differences from random in pairs, gap closure, and the forecast's worth.
+
+Intervals are 95 % percentile bootstraps over seeds; methods are compared on the same seeds, since a seed sets the
+split, the start and the draws for all of them.
+"""
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+DRAWS = 10_000
+
+
+class Estimate(NamedTuple):
+  """A mean over seeds with its 95 % bootstrap interval."""
+  mean: float
+  low: float
+  high: float
+
+
+class Line(NamedTuple):
+  """One method at one prune rate; accuracies are shares, not per cent."""
+  method: str
+  rate: float
+  beta: float | None          # the mean beta used, None for a method without
+  accuracy: np.ndarray        # float [seeds], in the order of the seeds
+  gain: Estimate              # accuracy minus random's, in pairs
+  closure: Estimate | None    # gain / (best supervised - random); None where that gap is not above 0
+
+
+def table(rows):
+  """Lines of every method and rate that has the same seeds as `random`, best first within a rate.
+
+  Args: rows: list of dicts as in runs.csv. Of the betas tried the one with the highest mean is shown, as `elfs_oracle`
+    and `supervised_aum`: a search that sees the test set.
+  Returns: {rate: [Line]}.
+  """
+  out = {}
+  for rate in sorted({row['rate'] for row in rows}, reverse=True):
+    runs = by_method([row for row in rows if row['rate'] == rate])
+    if 'random' not in runs:
+      continue
+    seeds = sorted(runs['random'])
+    runs = {name: run for name, run in runs.items() if sorted(run) == seeds}
+    accuracy = {name: np.array([run[s]['accuracy'] for s in seeds]) for name, run in runs.items()}
+    ceilings = [a for name, a in accuracy.items() if name.startswith('supervised_')]
+    ceiling = max(ceilings, key=np.mean) if ceilings else None
+    lines = [Line(name, rate, _mean_beta(runs[name].values()), a, gain(a, accuracy['random']),
+                  closure(a, accuracy['random'], ceiling)) for name, a in accuracy.items()]
+    out[rate] = sorted(lines, key=lambda line: -line.accuracy.mean())
+  return out
+
+
+def by_method(rows):
+  """{method: {seed: row}}, and of the betas tried the best by mean accuracy over seeds, as if one could know it."""
+  runs = {}
+  for row in rows:
+    runs.setdefault(row['method'], {})[row['seed']] = row
+  for prefix, name in (('elfs_beta_', 'elfs_oracle'), ('supervised_aum_beta_', 'supervised_aum')):
+    tried = [run for method, run in runs.items() if method.startswith(prefix)]
+    full = [run for run in tried if len(run) == max(map(len, tried))]
+    if full:
+      runs[name] = max(full, key=lambda run: np.mean([row['accuracy'] for row in run.values()]))
+  hardest = runs.get('elfs_beta_0')
+  runs = {name: run for name, run in runs.items() if '_beta_' not in name}
+  return runs | ({'elfs_no_hard_cut': hardest} if hardest else {})
+
+
+def gain(accuracy, baseline):
+  """Mean of the paired differences and its bootstrap interval."""
+  difference = np.asarray(accuracy) - np.asarray(baseline)
+  return _interval(difference.mean(), _resample(difference.size, lambda pick: difference[pick].mean(1)))
+
+
+def closure(accuracy, baseline, ceiling):
+  """(method - random) / (best supervised - random): ratio of means, seeds drawn together for all three.
+
+  None without a ceiling or where it is not above the baseline: then there is no gap to close.
+  """
+  if ceiling is None or np.mean(ceiling) <= np.mean(baseline):
+    return None
+  accuracy, baseline, ceiling = (np.asarray(a) for a in (accuracy, baseline, ceiling))
+  def ratio(pick):
+    gap = (ceiling - baseline)[pick].mean(1)
+    return np.where(gap > 0, (accuracy - baseline)[pick].mean(1) / np.where(gap > 0, gap, 1), np.nan)
+  return _interval((accuracy - baseline).mean() / (ceiling - baseline).mean(), _resample(len(accuracy), ratio))
+
+
+def regret(rows):
+  """{rate: (auto's, fixed 0.3's)}: Estimates of the accuracy that each beta loses against the best fixed one."""
+  out = {}
+  for rate in sorted({row['rate'] for row in rows}, reverse=True):
+    runs = by_method([row for row in rows if row['rate'] == rate])
+    if not {'elfs', 'elfs_fixed', 'elfs_oracle'} <= set(runs):
+      continue
+    seeds = sorted(set(runs['elfs']) & set(runs['elfs_fixed']) & set(runs['elfs_oracle']))
+    accuracy = {name: np.array([runs[name][s]['accuracy'] for s in seeds]) for name in
+                ('elfs', 'elfs_fixed', 'elfs_oracle')}
+    out[rate] = (gain(accuracy['elfs_oracle'], accuracy['elfs']),
+                 gain(accuracy['elfs_oracle'], accuracy['elfs_fixed']))
+  return out
+
+
+def forecast(rows):
+  """How far the judge, which sees no label, foretells accuracy with true labels.
+
+  Returns: dict with `cases` (rate and seed), `rank`: mean Spearman correlation over candidates (each beta and random)
+    within a case, `right`: share of the cases where coreset and random subset came out on the side that was forecast,
+    counted where the forecast said `better` or `worse`, and `said`, their number; None without judged rows.
+  """
+  correlations, right, seeds = [], [], {(row['rate'], row['seed']) for row in rows}
+  for case in sorted(seeds):
+    here = [row for row in rows if (row['rate'], row['seed']) == case]
+    judged = [row for row in here if row['judge'] is not None]
+    if len(judged) > 2:
+      correlations.append(stats.spearmanr([r['judge'] for r in judged], [r['accuracy'] for r in judged])[0])
+    found = {row['method']: row for row in here}
+    if 'elfs' in found and 'random' in found and found['elfs']['forecast'] is not None:
+      gap, half = found['elfs']['forecast'], found['elfs']['forecast_half']
+      if abs(gap) > half:
+        right.append((gap > 0) == (found['elfs']['accuracy'] > found['random']['accuracy']))
+  if not correlations:
+    return None
+  return {'cases': len(correlations), 'rank': float(np.nanmean(correlations)), 'said': len(right),
+          'right': float(np.mean(right)) if right else float('nan')}
+
+
+def summary(rows):
+  """The tables, the regret of beta and the forecast's record, as Markdown."""
+  out = [text(table(rows))]
+  regrets = regret(rows)
+  if regrets:
+    out += ['| pruned | lost by beta auto | lost by beta 0.3 |', '|---|---|---|']
+    out += [f'| {rate:.0%} | {_words(auto, ".2f")} | {_words(fixed, ".2f")} |' for rate, (auto, fixed) in
+            regrets.items()] + ['']
+  record = forecast(rows)
+  if record:
+    named = f'it named a side in {record["said"]}' + (f', rightly in {record["right"]:.0%}' if record['said'] else '')
+    out.append(f'The judge, without labels, against accuracy: rank correlation {record["rank"]:.2f} over '
+               f'{record["cases"]} cases; {named}.')
+  return '\n'.join(out)
+
+
+def text(lines_by_rate):
+  """The table as Markdown, which a terminal shows as well."""
+  out = []
+  for rate, lines in lines_by_rate.items():
+    seeds = len(lines[0].accuracy)
+    out += [f'{rate:.0%} pruned, {seeds} seeds', '',
+            '| method | beta | accuracy | spread | gain over random | gap closure |', '|---|---|---|---|---|---|']
+    for line in lines:
+      spread = f'{line.accuracy.std(ddof=1) * 100:.1f}' if seeds > 1 else ''
+      beta = '' if line.beta is None else f'{line.beta:.2f}'
+      closed = '' if line.closure is None else _words(line.closure, '.0f')
+      gained = '' if line.method == 'random' else _words(line.gain, '+.2f')
+      out.append(f'| {line.method} | {beta} | {line.accuracy.mean():.1%} | {spread} | {gained} | {closed} |')
+    out.append('')
+  return '\n'.join(out)
+
+
+def figure(lines_by_rate, path, title, shown=8):
+  """Accuracy against prune rate, spread over seeds as bands: random, ours, the ceiling and the best of the rest."""
+  from matplotlib import figure as figures
+  means = {}
+  for rate, lines in lines_by_rate.items():
+    for line in lines:
+      means.setdefault(line.method, {})[rate] = line
+  full = {name: by_rate for name, by_rate in means.items() if len(by_rate) == len(lines_by_rate)}
+  def overall(name):
+    return np.mean([line.accuracy.mean() for line in full[name].values()])
+  first = [name for name in ('elfs', 'random') if name in full]
+  ceiling = sorted((n for n in full if n.startswith('supervised_')), key=overall)[-1:]
+  rest = sorted((n for n in full if not n.startswith(('supervised_', 'elfs')) and n != 'random'), key=overall)[::-1]
+  picture = figures.Figure(figsize=(7, 4.2), layout='constrained')
+  axes = picture.subplots()
+  for i, name in enumerate(first + ceiling + rest[:shown - len(first) - len(ceiling)]):
+    rates = sorted(full[name])
+    mean = np.array([full[name][r].accuracy.mean() for r in rates]) * 100
+    spread = np.array([full[name][r].accuracy.std(ddof=1) if len(full[name][r].accuracy) > 1 else 0
+                       for r in rates]) * 100
+    style = {'elfs': ('tab:red', '-', 2.5), 'random': ('black', '-', 1.8)}.get(name, (f'C{i % 10}', '--', 1.2))
+    color, dash, width = (*style[:1], ':', 1.8) if name in ceiling else style
+    axes.plot(100 * np.array(rates), mean, dash, color=color, linewidth=width, marker='o', markersize=3, label=name)
+    axes.fill_between(100 * np.array(rates), mean - spread, mean + spread, color=color, alpha=0.1, linewidth=0)
+  axes.set(xlabel='pruned, %', ylabel='test accuracy, %', title=title)
+  axes.grid(alpha=0.3)
+  axes.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+  picture.savefig(path, dpi=130)
+
+
+def _mean_beta(rows):
+  betas = [row['beta'] for row in rows if row['beta'] is not None]
+  return float(np.mean(betas)) if betas else None
+
+
+def _resample(count, statistic):
+  rng = np.random.default_rng(0)
+  return statistic(rng.integers(0, count, (DRAWS, count)))
+
+
+def _interval(mean, draws):
+  if not np.isfinite(draws).any():
+    return Estimate(float(mean), float('nan'), float('nan'))
+  low, high = np.nanpercentile(draws, [2.5, 97.5])
+  return Estimate(float(mean), float(low), float(high))
+
+
+def _words(estimate, form):
+  return ' '.join([f'{estimate.mean * 100:{form}}', f'[{estimate.low * 100:{form}},', f'{estimate.high * 100:{form}}]'])

@@ -1,0 +1,99 @@
+"""Every way to choose that the benchmark compares, by name. Those named `supervised_` see true labels: they are the
+ceilings, and no one can use them before labelling everything.
+"""
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from elfs_jax import proxy, select
+
+SUPERVISED_BETAS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)  # A ceiling is the best of a fine grid.
+FIXED_BETA = 0.3
+# The hard cut of CCS with AUM on CIFAR-10 (arXiv 2210.15809, appendix): prune rate -> beta.
+CCS_CUT = ((0.3, 0.0), (0.5, 0.0), (0.7, 0.1), (0.8, 0.1), (0.9, 0.3))
+
+
+class Pool(NamedTuple):
+  """What a method chooses from, for one seed; arrays are over the N examples of the pool."""
+  embeddings: np.ndarray       # float32 [N,D]
+  neighbors: np.ndarray        # int32 [N,k]
+  coreset: callable            # budget -> `pipeline.Selection`, the whole pipeline
+  pseudo_labels: np.ndarray    # int32 [N]
+  scores: dict                 # of the proxy trained on pseudo-labels, float32 [N] each
+  represent: callable          # () -> that proxy's probabilities [N,C] and features [N,F]
+  supervised: callable         # () -> scores of a proxy trained on true labels
+  seed: int
+
+
+class Method(NamedTuple):
+  name: str
+  choose: callable             # (Pool, budget) -> int64 [budget], or None where the beta leaves no room
+  beta: float | None = None
+  nested: bool = False         # Greedy: a smaller budget's answer is the start of a larger one's.
+
+
+def table(betas):
+  """Every `Method`; `betas` is the grid that ELFS's beta is searched on."""
+  return [
+      Method('random', random),
+      Method('balanced', balanced),
+      Method('k_center', lambda pool, n: select.k_center(pool.embeddings, n, seed=pool.seed), nested=True),
+      Method('facility_location', lambda pool, n: select.facility_location(pool.embeddings, n, seed=pool.seed),
+             nested=True),
+      Method('prototypes_hard', partial(prototypes, keep='hard'), nested=True),
+      Method('prototypes_easy', partial(prototypes, keep='easy'), nested=True),
+      Method('d2', d2, nested=True),
+      Method('zcore', lambda pool, n: select.zcore(pool.embeddings, n, seed=pool.seed), nested=True),
+      Method('typiclust', lambda pool, n: select.typiclust(pool.embeddings, n, seed=pool.seed)),
+      Method('badge', lambda pool, n: select.badge(*pool.represent(), n, seed=pool.seed), nested=True),
+      Method('elfs', lambda pool, n: pool.coreset(n).indices),
+      Method('elfs_fixed', partial(double_end, beta=FIXED_BETA), FIXED_BETA),
+      Method('elfs_forgetting', partial(double_end, beta=FIXED_BETA, score='forgetting'), FIXED_BETA),
+      Method('elfs_el2n', partial(double_end, beta=FIXED_BETA, score='el2n'), FIXED_BETA),
+      *[Method(f'elfs_beta_{beta:g}', partial(double_end, beta=beta), beta) for beta in betas],
+      Method('supervised_ccs', supervised_ccs),
+      Method('supervised_el2n', partial(double_end, beta=0.0, score='el2n', supervised=True), 0.0),
+      Method('supervised_forgetting', partial(double_end, beta=0.0, score='forgetting', supervised=True), 0.0),
+      *[Method(f'supervised_aum_beta_{beta:g}', partial(double_end, beta=beta, supervised=True), beta)
+        for beta in SUPERVISED_BETAS],
+  ]
+
+
+def random(pool, budget):
+  return select.random(len(pool.embeddings), budget, seed=[pool.seed, 0x7a4d])
+
+
+def balanced(pool, budget):
+  return select.balanced(pool.pseudo_labels, budget, seed=pool.seed)
+
+
+def prototypes(pool, budget, *, keep):
+  return select.prototypes(pool.embeddings, pool.pseudo_labels, budget, keep=keep)
+
+
+def d2(pool, budget):
+  """D2 pruning from ELFS's own difficulty, scaled to [0, 1], on the same embeddings; ten neighbours, both gammas 1."""
+  aum = pool.scores['aum']
+  return select.d2(pool.embeddings, (aum.max() - aum) / max(float(np.ptp(aum)), 1e-12), budget,
+                   neighbors=pool.neighbors[:, :10], gamma_forward=1.0, gamma_reverse=1.0)
+
+
+def supervised_ccs(pool, budget):
+  n = len(pool.embeddings)
+  beta = min(float(np.interp(1 - budget / n, *zip(*CCS_CUT))), (n - budget) / n)
+  return select.stratified(difficulty(pool.supervised(), 'aum', pool.seed), budget, beta, seed=pool.seed)
+
+
+def double_end(pool, budget, *, beta, score='aum', supervised=False):
+  """The band of a score that follows the `beta` hardest, or None where there is no room for it."""
+  n = len(pool.embeddings)
+  if select.floor_count(beta, n) + budget > n:
+    return None
+  scores = pool.supervised() if supervised else pool.scores
+  return select.double_end(difficulty(scores, score, pool.seed), budget, beta)
+
+
+def difficulty(scores, name, seed):
+  """Higher is harder; ties go by AUM, then by a seeded hash, as in the pipeline."""
+  return select.break_ties(proxy.HARDER[name] * scores[name], -scores['aum'], seed=seed)
