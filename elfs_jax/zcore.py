@@ -3,7 +3,9 @@
 Griffin et al., "Zero-shot coreset selection via iterative subspace sampling" (WACV 2026, arXiv 2411.15349), code
 voxel51/zcore. `select.zcore` chooses the highest scores.
 """
+import concurrent.futures
 import functools
+import os
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ import numpy as np
 
 BLOCK_ELEMENTS = 1 << 16  # 256 KB an array: on a CPU all of a block's arrays stay in the cache, larger was slower.
 ACCELERATOR_ELEMENTS = 1 << 24
+LANES = 256
 CHUNK = 8_192  # Samples a call: float32 sums of so few are exact enough, and the host adds the calls up in float64.
 
 
@@ -21,16 +24,25 @@ def scores(embeddings, *, samples, seed):
   Returns: float64 [N], higher is more worth keeping.
   """
   rng, x_DN = np.random.default_rng(seed), np.ascontiguousarray(np.asarray(embeddings, np.float32).T)
-  total_N = rng.random(x_DN.shape[1])
+  width, size = x_DN.shape
+  total_N = rng.random(size)
   low_D, middle_D, high_D = x_DN.min(1), np.median(x_DN, axis=1), x_DN.max(1)
-  x_DN = jax.device_put(x_DN, jax.local_devices()[0])
-  elements = BLOCK_ELEMENTS if jax.default_backend() == 'cpu' else ACCELERATOR_ELEMENTS
-  block = int(np.clip(elements // len(total_N), 1, CHUNK))
-  for start in range(0, samples, CHUNK):
-    dims_S2 = subspaces(rng, CHUNK, len(low_D))
+  # Rows of lanes, as only a reduction over rows vectorises on CPUs; what fills the last row is infinitely far away.
+  x_DML = np.pad(x_DN, ((0, 0), (0, -size % LANES)), constant_values=np.inf).reshape(width, -1, LANES)
+  x_DML, on_cpu = jax.device_put(x_DML, jax.local_devices()[0]), jax.default_backend() == 'cpu'
+  block = int(np.clip((BLOCK_ELEMENTS if on_cpu else ACCELERATOR_ELEMENTS) // size, 1, CHUNK))
+
+  def chunk(start):
+    rng = np.random.default_rng([seed, start])
+    dims_S2 = subspaces(rng, CHUNK, width)
     point_S2 = triangular(rng.random(dims_S2.shape), low_D[dims_S2], middle_D[dims_S2], high_D[dims_S2])
-    count = min(CHUNK, samples - start)
-    total_N += np.asarray(_chunk(x_DN, dims_S2, point_S2.astype(np.float32), np.int32(count), block=block))
+    count = np.int32(min(CHUNK, samples - start))
+    return np.asarray(_chunk(x_DML, dims_S2, point_S2.astype(np.float32), count, block=block)).ravel()[:size]
+
+  # A call keeps one CPU core busy. The sum is in the order of the calls, so it does not depend on the threads.
+  with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) if on_cpu else 2) as pool:
+    for part_N in pool.map(chunk, range(0, samples, CHUNK)):
+      total_N += part_N
   return total_N
 
 
@@ -49,30 +61,34 @@ def triangular(uniform, low, middle, high):
 
 
 @functools.partial(jax.jit, static_argnames='block')
-def _chunk(x_DN, dims_S2, point_S2, count, *, block):
-  """The summed scores of the first `count` samples: float32 [N]."""
-  size, index_N = x_DN.shape[1], jnp.arange(x_DN.shape[1], dtype=jnp.int32)
+def _chunk(x_DML, dims_S2, point_S2, count, *, block):
+  """The summed scores of the first `count` samples: float32 [M, L]."""
+  places, lanes = x_DML.shape[1:]
+  index_ML = jnp.arange(places * lanes, dtype=jnp.int32).reshape(places, lanes)
 
-  def distance(first_BN, second_BN, point_B2):
-    return jnp.abs(first_BN - point_B2[:, :1]) + jnp.abs(second_BN - point_B2[:, 1:])
+  def distance(first_BML, second_BML, point_B2):
+    return jnp.abs(first_BML - point_B2[:, :1, None]) + jnp.abs(second_BML - point_B2[:, 1:, None])
 
-  def step(number, total_N):
-    take = functools.partial(jax.lax.dynamic_slice_in_dim, start_index=number * block, slice_size=block)
-    dims_B2, point_B2 = take(dims_S2), take(point_S2)
-    # The last block is moved back to fit, so some of its samples were seen by the one before.
-    sample_B = jnp.minimum(number * block, len(dims_S2) - block) + jnp.arange(block)
-    live_B1 = ((sample_B >= number * block) & (sample_B < count))[:, None]
-    first_BN, second_BN = x_DN[dims_B2[:, 0]], x_DN[dims_B2[:, 1]]
-    away_BN = distance(first_BN, second_BN, point_B2)
-    # The lowest index of the least: argmin itself does not vectorise on CPUs.
-    near_B1 = jnp.where(away_BN == away_BN.min(1, keepdims=True), index_N, size).min(1, keepdims=True)
-    near_B2 = x_DN[dims_B2, near_B1]
-    chosen_BN = index_N == near_B1
-    away_BN = jnp.where(chosen_BN, jnp.inf, distance(first_BN, second_BN, near_B2))
-    least_B1 = away_BN.min(1, keepdims=True)
-    ratio_BN = jnp.where(least_B1 > 0, least_B1 / away_BN, away_BN == 0)
-    weight_BN = jnp.square(jnp.square(ratio_BN))
-    share_BN = weight_BN / weight_BN.sum(1, keepdims=True)
-    return total_N + jnp.where(live_B1, chosen_BN - share_BN, 0).sum(0)
+  def over_all(reduce, values_BML):
+    return reduce(reduce(values_BML, 1, keepdims=True), 2, keepdims=True)
 
-  return jax.lax.fori_loop(0, -(-count // block), step, jnp.zeros(size))
+  def step(number, total_ML):
+    # The last block moves back to fit: its first samples were seen by the one before and are not live.
+    start = jnp.minimum(number * block, len(dims_S2) - block)
+    sample_B = start + jnp.arange(block)
+    live_B11 = ((sample_B >= number * block) & (sample_B < count))[:, None, None]
+    dims_B2, point_B2 = dims_S2[sample_B], point_S2[sample_B]
+    first_BML, second_BML = x_DML[dims_B2[:, 0]], x_DML[dims_B2[:, 1]]
+    away_BML = distance(first_BML, second_BML, point_B2)
+    # The lowest index of the least, as argmin does not vectorise on CPUs.
+    near_B11 = over_all(jnp.min, jnp.where(away_BML == over_all(jnp.min, away_BML), index_ML, index_ML.size))
+    near_B1, chosen_BML = near_B11[:, 0], index_ML == near_B11
+    near_B2 = x_DML[dims_B2, near_B1 // lanes, near_B1 % lanes]
+    away_BML = jnp.where(chosen_BML, jnp.inf, distance(first_BML, second_BML, near_B2))
+    least_B11 = over_all(jnp.min, away_BML)
+    ratio_BML = jnp.where(least_B11 > 0, least_B11 / away_BML, away_BML == 0)
+    weight_BML = jnp.square(jnp.square(ratio_BML))
+    share_BML = weight_BML * (1 / over_all(jnp.sum, weight_BML))
+    return total_ML + jnp.where(live_B11, chosen_BML - share_BML, 0).sum(0)
+
+  return jax.lax.fori_loop(0, -(-count // block), step, jnp.zeros((places, lanes)))

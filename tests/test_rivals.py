@@ -212,8 +212,7 @@ def test_zcore_scores_as_the_published_loop():
   x_ND, samples = np.random.default_rng(3).normal(size=(50, 6)).astype(np.float32), 300
   x_ND[:, 4] = 1  # A dimension that does not vary.
   got = zcore.scores(x_ND, samples=samples, seed=5)
-  rng = np.random.default_rng(5)
-  expected = rng.random(50)
+  expected, rng = np.random.default_rng(5).random(50), np.random.default_rng([5, 0])
   pairs = zcore.subspaces(rng, zcore.CHUNK, 6)
   low, high = x_ND.min(0), x_ND.max(0)
   points = zcore.triangular(rng.random(pairs.shape), low[pairs], np.median(x_ND, axis=0)[pairs], high[pairs])
@@ -229,9 +228,11 @@ def test_zcore_scores_as_the_published_loop():
 
 
 def test_zcore_in_other_blocks_is_the_same(monkeypatch):
-  x_ND = np.random.default_rng(3).normal(size=(50, 6))
+  x_ND = np.random.default_rng(3).normal(size=(500, 6))
+  monkeypatch.setattr(zcore, 'CHUNK', 400)  # The last chunk has 200 samples.
   whole = zcore.scores(x_ND, samples=1000, seed=0)
-  for elements, chunk in ((50 * 7, zcore.CHUNK), (50 * 300, zcore.CHUNK), (50, zcore.CHUNK)):
+  assert abs(whole.sum() - np.random.default_rng(0).random(500).sum()) < 1e-2, 'a sample gives 1 and takes 1'
+  for elements in (500, 500 * 7, 500 * 300):
     monkeypatch.setattr(zcore, 'BLOCK_ELEMENTS', elements)
     monkeypatch.setattr(zcore, 'ACCELERATOR_ELEMENTS', elements)
     np.testing.assert_allclose(zcore.scores(x_ND, samples=1000, seed=0), whole, atol=1e-4)
