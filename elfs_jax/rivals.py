@@ -5,12 +5,16 @@ to the lower index. Each raises ValueError on arrays that are not finite (naming
 and on a budget out of range. "Nested": the first m of a choice of n are the choice of m. NumPy and scikit-learn;
 `zcore`, and `d2` where it has to find neighbours, import JAX when called.
 """
+import concurrent.futures
+import os
 import warnings
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 POOL = 128  # Candidates that the lazy greedy methods keep exact; the rest wait as upper bounds.
-BLOCK_ELEMENTS = 1 << 24
+BLOCK_ELEMENTS = 1 << 22
+THREADS = min(os.cpu_count() or 1, 16)  # Of blocks, each on one BLAS thread: BLAS's own mostly wait for each other.
 TYPICLUST_CLUSTERS, TYPICLUST_NEIGHBORS, TYPICLUST_SMALL = 500, 20, 5
 
 
@@ -21,7 +25,8 @@ def k_center(embeddings, budget, *, seed=0):
   """
   x_ND = _matrix('embeddings', embeddings, np.float64)
   count, first = _count(budget, len(x_ND)), int(np.random.default_rng(seed).integers(len(x_ND)))
-  return _lazy_greedy(_FarthestFirst(x_ND - x_ND.mean(0), first), count, [first])
+  with threadpool_limits(1):
+    return _lazy_greedy(_FarthestFirst(x_ND - x_ND.mean(0), first), count, [first])
 
 
 def facility_location(embeddings, budget, *, seed=0):
@@ -32,7 +37,9 @@ def facility_location(embeddings, budget, *, seed=0):
     closer representative (5 to 7 measured); memory 128 N floats, never N x N.
   """
   x_ND = _matrix('embeddings', embeddings, np.float32)
-  return _lazy_greedy(_FacilityLocation(_unit_rows(x_ND)), _count(budget, len(x_ND)), [])
+  count = _count(budget, len(x_ND))
+  with threadpool_limits(1):
+    return _lazy_greedy(_FacilityLocation(_unit_rows(x_ND)), count, [])
 
 
 def prototypes(embeddings, pseudo_labels, budget, *, keep='hard', seed=0):
@@ -130,7 +137,8 @@ def typiclust(embeddings, budget, *, seed=0):
            for turn in range(size_C[c])]
   turns = [c for *_, c in sorted(turns)[:count]]
   share_C = np.bincount(turns, minlength=len(size_C))
-  queue_C = [iter(_most_typical(x_ND, np.flatnonzero(label_N == c), share)) for c, share in enumerate(share_C)]
+  with threadpool_limits(1):
+    queue_C = [iter(_most_typical(x_ND, np.flatnonzero(label_N == c), share)) for c, share in enumerate(share_C)]
   return np.array([next(queue_C[c]) for c in turns], np.int64)
 
 
@@ -145,7 +153,6 @@ def badge(probabilities, features, budget, *, seed=0):
   Args: probabilities: float [N, C], a model's; features: float [N, F], the input of its last layer; budget; seed.
     Nested. Time O(n N (C + F)).
   """
-  from threadpoolctl import threadpool_limits
   p_NC, feature_NF = (_matrix(name, x, np.float32) for name, x in
                       (('probabilities', probabilities), ('features', features)))
   _same_length(len(p_NC), features=feature_NF)
@@ -154,7 +161,7 @@ def badge(probabilities, features, budget, *, seed=0):
   error_NC[np.arange(len(p_NC)), p_NC.argmax(1)] -= 1
   norm_N = np.square(error_NC, dtype=np.float64).sum(1) * np.square(feature_NF, dtype=np.float64).sum(1)
   chosen, distance_N, open_N = [int(norm_N.argmax())], np.full(len(p_NC), np.inf), np.ones(len(p_NC), bool)
-  # One thread: products with one vector are over before a second one starts, which then only waits (15 times slower).
+  # Products with one vector are over before a second thread starts, which then only waits: 15 times slower.
   with threadpool_limits(1):
     while len(chosen) < count:
       last = chosen[-1]
@@ -273,14 +280,17 @@ class _FacilityLocation:
 
   def _growth(self, rows, old_R, new_R):
     """How much of the growth from old to new covers every example could have made: float64 [N]."""
-    growth_N, step = np.zeros(len(self.x_ND)), max(1, BLOCK_ELEMENTS // len(self.x_ND))
-    for start in range(0, len(rows), step):
+    step = max(1, BLOCK_ELEMENTS // len(self.x_ND))
+
+    def block(start):
       part = slice(start, start + step)
       similar_RN = self.x_ND[rows[part]] @ self.x_ND.T
       np.clip(similar_RN, old_R[part, None], new_R[part, None], out=similar_RN)
       similar_RN -= old_R[part, None]
-      growth_N += similar_RN.sum(0, dtype=np.float64)
-    return growth_N
+      return similar_RN.sum(0, dtype=np.float64)
+
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+      return sum(pool.map(block, range(0, len(rows), step)), np.zeros(len(self.x_ND)))
 
 
 def _most_typical(x_ND, members, count):
@@ -309,7 +319,6 @@ def _spread(x_MD, near):
 def _kmeans(x_ND, clusters, seed):
   from sklearn.cluster import KMeans, MiniBatchKMeans
   from sklearn.exceptions import ConvergenceWarning
-  from threadpoolctl import threadpool_limits
   model = (KMeans(clusters, n_init=1, random_state=seed) if clusters <= 50 else
            MiniBatchKMeans(clusters, batch_size=5000, n_init=1, random_state=seed))
   # On one thread, as labels otherwise depend on the thread count; fewer distinct rows than clusters are no fault.
