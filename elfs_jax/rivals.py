@@ -10,7 +10,6 @@ import os
 import warnings
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 POOL = 128  # Candidates that the lazy greedy methods keep exact; the rest wait as upper bounds.
 BLOCK_ELEMENTS = 1 << 22
@@ -25,7 +24,7 @@ def k_center(embeddings, budget, *, seed=0):
   """
   x_ND = _matrix('embeddings', embeddings, np.float64)
   count, first = _count(budget, len(x_ND)), int(np.random.default_rng(seed).integers(len(x_ND)))
-  with threadpool_limits(1):
+  with _one_thread():
     return _lazy_greedy(_FarthestFirst(x_ND - x_ND.mean(0), first), count, [first])
 
 
@@ -34,11 +33,11 @@ def facility_location(embeddings, budget, *, seed=0):
 
   Exact up to float32 similarities: gains closer than 1e-6 (relative above 1) tie. Nothing is drawn: `seed` is unused.
   Args: embeddings: float [N, D]; budget. Nested. Time O(r N^2 D), r the times that an average example finds itself a
-    closer representative (5 to 7 measured); memory 128 N floats, never N x N.
+    closer representative (5 to 7 measured); memory 128 N floats and 16 MB a thread, never N x N.
   """
   x_ND = _matrix('embeddings', embeddings, np.float32)
   count = _count(budget, len(x_ND))
-  with threadpool_limits(1):
+  with _one_thread():
     return _lazy_greedy(_FacilityLocation(_unit_rows(x_ND)), count, [])
 
 
@@ -137,7 +136,7 @@ def typiclust(embeddings, budget, *, seed=0):
            for turn in range(size_C[c])]
   turns = [c for *_, c in sorted(turns)[:count]]
   share_C = np.bincount(turns, minlength=len(size_C))
-  with threadpool_limits(1):
+  with _one_thread():
     queue_C = [iter(_most_typical(x_ND, np.flatnonzero(label_N == c), share)) for c, share in enumerate(share_C)]
   return np.array([next(queue_C[c]) for c in turns], np.int64)
 
@@ -162,7 +161,7 @@ def badge(probabilities, features, budget, *, seed=0):
   norm_N = np.square(error_NC, dtype=np.float64).sum(1) * np.square(feature_NF, dtype=np.float64).sum(1)
   chosen, distance_N, open_N = [int(norm_N.argmax())], np.full(len(p_NC), np.inf), np.ones(len(p_NC), bool)
   # Products with one vector are over before a second thread starts, which then only waits: 15 times slower.
-  with threadpool_limits(1):
+  with _one_thread():
     while len(chosen) < count:
       last = chosen[-1]
       open_N[last] = False
@@ -322,9 +321,14 @@ def _kmeans(x_ND, clusters, seed):
   model = (KMeans(clusters, n_init=1, random_state=seed) if clusters <= 50 else
            MiniBatchKMeans(clusters, batch_size=5000, n_init=1, random_state=seed))
   # On one thread, as labels otherwise depend on the thread count; fewer distinct rows than clusters are no fault.
-  with threadpool_limits(1), warnings.catch_warnings():
+  with _one_thread(), warnings.catch_warnings():
     warnings.simplefilter('ignore', ConvergenceWarning)
     return model.fit(x_ND).labels_
+
+
+def _one_thread():
+  from threadpoolctl import threadpool_limits
+  return threadpool_limits(1)
 
 
 def _neighbors(x_ND, neighbors):
