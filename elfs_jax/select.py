@@ -7,6 +7,9 @@ import numbers
 
 import numpy as np
 
+from elfs_jax.rivals import (  # noqa: F401 (the rivals are part of this module)
+    badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore)
+
 
 def double_end(difficulty, budget, beta):
   """Drop the beta * N hardest, keep the next `budget`, drop the rest (ELFS, arXiv 2406.04273, section 4.3).
