@@ -1,7 +1,7 @@
-"""Fashion-MNIST with a long tail: the classes' sizes fall exponentially from 6,000 to 60, 14,886 images in all.
+"""Fashion-MNIST with a long tail: the classes' sizes fall exponentially from 6,000 to 60; 14,886 images.
 
-As in Cao et al. 2019 (arXiv 1906.07413) at an imbalance of 100; a fixed seed says which class is how large. The test set
-is Fashion-MNIST's, 1,000 of each.
+As in Cao et al. 2019 (arXiv 1906.07413) at an imbalance of 100; a fixed seed says which class is how large. The test
+set is Fashion-MNIST's, 1,000 of each.
 
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
   python launch.py --config=configs/fashion_mnist_long_tail.py

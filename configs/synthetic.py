@@ -2,8 +2,8 @@
 
 60 % are easy and redundant, 25 % lie beside the border of two classes, on the right side, and 15 % have a label that
 tells nothing; the ids in `coreset.csv` say which: `core:17`, `border:3`, `noise:5`. The test set has cores and borders.
-At 90 % pruned an MLP of scikit-learn reaches 97.1 +- 0.5 % with the best known choice (80 % borders, 20 % cores), 92.7 +-
-0.8 % with a random one (made with 5 seeds) and 96.2 % with all.
+At 90 % pruned an MLP of scikit-learn reaches 97.1 +- 0.5 % with the best known choice (80 % borders, 20 % cores),
+92.7 +- 0.8 % with a random one (made with 5 seeds) and 96.2 % with all.
 
   python launch.py --config=configs/synthetic.py
 """

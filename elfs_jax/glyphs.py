@@ -9,7 +9,9 @@ SYSTEM_FONTS = '/usr/share/fonts'
 CHARACTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 SIDE, MARGIN = 28, 2
 EM = 96  # Pixels to the em when drawn, before the reduction to SIDE: large enough that hinting leaves no trace.
-TWINS = 4.0  # Mean difference in grey levels below which two fonts are one: the same face in two formats, a clone.
+# Mean difference in grey levels below which two faces are one (in two formats, say), and two families one design. Faces
+# of unrelated families differ by 12 and more.
+TWINS, KIN = 4.0, 9.0
 INSTALL = 'apt-get install fonts-dejavu fonts-liberation fonts-freefont-ttf fonts-lato'
 SAME_SHAPE = 0.7  # Median correlation of small letters with their capitals above which a font has capitals alone.
 NO_LETTERS = re.compile(r'symbol|dingbat|ornament|initials|\bicon|emoji|math|braille|barcode|keyboard', re.I)
@@ -134,17 +136,17 @@ def _capitals_only(masks):
 def _without_twins(fonts):
   """(file, family, images) of the fonts that look like none before them, and the rest as (file, reason).
 
-  Families that share a face become one: copies of a design go by many names.
+  Families with a face in common, nearly, become one: copies of a design go by many names.
   """
   pixels = [images[:, ::2, ::2].astype(np.float32).ravel() for *_, images in fonts]  # A quarter tells them apart.
-  kept, twins, same = [], [], {}
+  kept, twins, group = [], [], {family: family for _, family, _ in fonts}
   for i, (file, family, _) in enumerate(fonts):
-    away = [np.abs(pixels[j] - pixels[i]).mean() for j in kept]
-    if away and min(away) < TWINS:
-      twin = fonts[kept[int(np.argmin(away))]]
-      twins.append((file, f'looks like {twin[0]}'))
-      old, new = same.get(family, family), same.get(twin[1], twin[1])
-      same = {name: new if now == old else now for name, now in (same | {family: old, twin[1]: new}).items()}
+    away = np.array([np.abs(pixels[j] - pixels[i]).mean() for j in kept])
+    for near in np.flatnonzero(away < KIN):
+      old, new = group[family], group[fonts[kept[near]][1]]
+      group = {name: new if now == old else now for name, now in group.items()}
+    if (away < TWINS).any():
+      twins.append((file, f'looks like {fonts[kept[away.argmin()]][0]}'))
     else:
       kept.append(i)
-  return [(fonts[i][0], same.get(fonts[i][1], fonts[i][1]), fonts[i][2]) for i in kept], twins
+  return [(fonts[i][0], group[fonts[i][1]], fonts[i][2]) for i in kept], twins
