@@ -3,7 +3,7 @@
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
   python launch.py --config=configs/fashion_mnist.py
 """
-from elfs_jax import config as base
+from elfs_jax import config as base, fast
 
 
 def get_config():
@@ -11,12 +11,5 @@ def get_config():
   config.data.name = 'fashion_mnist'
   config.cluster.num_classes = 10
   config.select.budget = '10%'
-  config.cluster.batch = 1024
-  config.cluster.epochs = 8
-  config.cluster.warmup_epochs = 2
-  config.cluster.teacher_momentum = 0.95
-  config.proxy.flip = True
-  config.evaluate.flip = True
-  config.evaluate.steps = 600
-  config.evaluate.seeds = 3
+  fast.fashion_mnist(config)
   return config

@@ -9,7 +9,7 @@ import numbers
 
 import numpy as np
 
-from elfs_jax import folder, readers
+from elfs_jax import folder, glyphs, readers, synthetic, variants
 
 listing = folder.listing
 
@@ -18,14 +18,17 @@ NEEDS_PATH = {
   'folder': 'a folder of images',
   'embeddings': 'an .npy or .npz file of float embeddings [N,D]',
 }
-NAMES = ('digits', 'fashion_mnist', *NEEDS_PATH, *readers.TFDS)
+FASHION_MNIST = {'fashion_mnist': dict, 'fashion_mnist_long_tail': variants.long_tail,
+                 'fashion_mnist_dirty': variants.dirty}
+NO_PATH = ('digits', 'synthetic')
+NAMES = (*NO_PATH, *FASHION_MNIST, 'glyphs', *NEEDS_PATH, *readers.TFDS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
   """N examples. `images` or `embeddings` may be None, not both; `test_images` and `test_labels` come together."""
   images: np.ndarray | None  # uint8 [N,H,W,Ch], Ch 1 (grey) or 3 (RGB)
-  ids: list[str]  # [N] unique: the posix path relative to the folder, else str(index)
+  ids: list[str]  # [N] unique: a posix path relative to the folder, else str(index) or the maker's
   labels: np.ndarray | None = None  # int32 [N]
   embeddings: np.ndarray | None = None  # float32 [N,D]
   test_images: np.ndarray | None = None  # uint8 [M,H,W,Ch]
@@ -39,7 +42,9 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
 
   Args:
     name: `digits` (scikit-learn's, 8x8), `fashion_mnist` (`path`: the folder of the four IDX files, default where
-      Debian's package puts them), `arrays` (`path`: an .npz with `images` uint8 [N,H,W] or [N,H,W,Ch] and perhaps
+      Debian's package puts them), `fashion_mnist_long_tail` and `fashion_mnist_dirty` (from the same files: see
+      `variants`), `glyphs` (`path`: a folder of fonts, default the system's: see `glyphs`), `synthetic` (8x8, the best
+      choice known: see `synthetic`), `arrays` (`path`: an .npz with `images` uint8 [N,H,W] or [N,H,W,Ch] and perhaps
       `labels`, `test_images`, `test_labels`, or an .npy of images), `folder` (`path`: images of any size and mode,
       searched recursively), `embeddings` (`path`: an .npy of floats [N,D], or an .npz with `embeddings`), or a data
       set of TensorFlow Datasets (`cifar10`, `cifar100`, `stl10`, `svhn`, `imagenet`; `path`: its data_dir).
@@ -54,8 +59,12 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
   _check_arguments(name, path, images, size)
   if name == 'digits':
     fields = readers.digits()
-  elif name == 'fashion_mnist':
-    fields = readers.fashion_mnist(path)
+  elif name == 'synthetic':
+    fields = synthetic.make()
+  elif name in FASHION_MNIST:
+    fields = FASHION_MNIST[name](readers.fashion_mnist(path))
+  elif name == 'glyphs':
+    fields = glyphs.read(path, progress=progress)
   elif name == 'arrays':
     fields = readers.numpy_file(path, 'images', ('labels', 'test_images', 'test_labels'))
   elif name == 'folder':
@@ -93,8 +102,8 @@ def _check_arguments(name, path, images, size):
                      + f' There are {", ".join(NAMES)}')
   if path in (None, '') and name in NEEDS_PATH:
     raise ValueError(f'data.name={name!r} needs data.path: {NEEDS_PATH[name]}')
-  if path is not None and name == 'digits':
-    raise ValueError(f"data.path={str(path)!r} is not read by data.name='digits': use configs/folder.py, "
+  if path is not None and name in NO_PATH:
+    raise ValueError(f"data.path={str(path)!r} is not read by data.name={name!r}: use configs/folder.py, "
                      'configs/arrays.py or configs/embeddings.py for your own data')
   if images is not None and name != 'embeddings':
     raise ValueError(f"data.images={str(images)!r} goes with data.name='embeddings'; here images are data.path")
