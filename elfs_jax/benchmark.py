@@ -42,7 +42,7 @@ def run(dataset, config, workdir, *, say=print, progress=None):
     for rate in settings.rates:
       left = [method for method in table if (rate, method.name) not in done]
       for row in grade(_choose(pool, rate, left, min(settings.rates), orders)):
-        rows.append(fixed | {'rate': rate, 'seed': seed} | row)
+        rows.append(dict.fromkeys(COLUMNS) | fixed | {'rate': rate, 'seed': seed} | row)
         write(path, rows)
     say(f'[seed {seed}] {time.monotonic() - start:.0f} s')
   mine = [row for row in rows if row['settings'] == fixed['settings'] and row['rate'] in settings.rates]
@@ -148,7 +148,10 @@ def _pool(unlabelled, labels, config, workdir, seed):
     key = artifacts.fingerprint(labels, inputs, config.proxy.to_dict(), config.mesh.shards, seed)
     return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
 
-  return methods.Pool(unlabelled.embeddings, near, coreset, first.pseudo_labels, first.scores,
+  def cut(difficulty, budget, beta):
+    return pipeline.cut(config.select.method, unlabelled.embeddings, difficulty, budget, beta, seed)
+
+  return methods.Pool(unlabelled.embeddings, near, coreset, cut, first.pseudo_labels, first.scores,
                       lambda: fit(first.pseudo_labels).represent(inputs), supervised, seed)
 
 
@@ -188,7 +191,7 @@ def _grade_by_head(embeddings, labels, pool_rows, test, config, seed, subsets):
   if not subsets:
     return []
   start = time.monotonic()
-  accuracy = judge.grade(embeddings, np.stack([pool_rows[chosen] for _, chosen in subsets]), labels[None], test, seeds=1,
+  accuracy = judge.grade(embeddings, np.stack([pool_rows[chosen] for _, chosen in subsets]), labels[None], test,
                          steps=config.benchmark.steps, seed=seed)[:, 0, 0]
   seconds = round((time.monotonic() - start) / len(subsets), 3)
   return [row | {'accuracy': float(value), 'train_seconds': seconds} for (row, _), value in zip(subsets, accuracy)]

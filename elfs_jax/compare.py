@@ -56,14 +56,15 @@ def by_method(rows):
   runs = {}
   for row in rows:
     runs.setdefault(row['method'], {})[row['seed']] = row
-  for prefix, name in (('elfs_beta_', 'elfs_oracle'), ('supervised_aum_beta_', 'supervised_aum')):
+  for prefix, name in (('elfs_beta_', 'elfs_oracle'), ('double_end_beta_', 'double_end_oracle'),
+                       ('supervised_aum_beta_', 'supervised_aum')):
     tried = [run for method, run in runs.items() if method.startswith(prefix)]
     full = [run for run in tried if len(run) == max(map(len, tried))]
     if full:
       runs[name] = max(full, key=lambda run: np.mean([row['accuracy'] for row in run.values()]))
-  hardest = runs.get('elfs_beta_0')
+  hardest = runs.get('double_end_beta_0')
   runs = {name: run for name, run in runs.items() if '_beta_' not in name}
-  return runs | ({'elfs_no_hard_cut': hardest} if hardest else {})
+  return runs | ({'no_hard_cut': hardest} if hardest else {})
 
 
 def gain(accuracy, baseline):

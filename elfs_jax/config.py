@@ -66,14 +66,14 @@ def get_config():
   config.select = ConfigDict()
   config.select.budget = _any('10%')   # 500 is a count; 0.1 and 10% are fractions of N
   config.select.score = 'aum'        # aum, forgetting, el2n, correctness
-  config.select.method = 'double_end'  # double_end, stratified, random, hardest, easiest
+  config.select.method = 'coverage'  # coverage (ours), double_end (as published), stratified, random, hardest, easiest
   config.select.beta = _any('auto')  # fraction dropped from the hard end; auto: searched without labels
 
   config.judge = ConfigDict()
-  config.judge.betas = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-  config.judge.clusterings = 4       # that the difficulty did not use
-  config.judge.seeds = 3             # per clustering
-  config.judge.steps = 400
+  config.judge.betas = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+  config.judge.clusterings = 6       # that the difficulty did not use
+  config.judge.folds = 3             # tenths set aside, each with its own candidates
+  config.judge.steps = 200
   config.judge.randoms = 5           # random subsets graded beside the candidates
 
   config.evaluate = _training()      # the classifier trained on the coreset, where there are labels
@@ -173,7 +173,8 @@ def check(config, n, *, has_images, has_embeddings):
   """Refuse, in one line and before any long work, settings that n examples can't meet. Raises: ValueError."""
   _one_of('embed.method', config.embed.method, ('auto', 'pca', 'self_supervised', 'given'))
   _one_of('cluster.method', config.cluster.method, ('auto', 'kmeans', 'temi'))
-  _one_of('select.method', config.select.method, ('double_end', 'stratified', 'random', 'hardest', 'easiest'))
+  _one_of('select.method', config.select.method, ('coverage', 'double_end', 'stratified', 'random', 'hardest',
+                                                    'easiest'))
   _one_of('select.score', config.select.score, ('aum', 'forgetting', 'el2n', 'correctness'))
   if config.embed.method == 'given' and not has_embeddings:
     raise ValueError('embed.method=given needs embeddings: use configs/embeddings.py, or embed.method=auto')

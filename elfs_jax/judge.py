@@ -5,7 +5,6 @@ that the difficulty never saw don't share those errors. For each of them a small
 the candidate and scored on a part set aside before the candidates were cut. Measurements: docs/design.md.
 """
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +21,10 @@ RATE = 3e-3
 PUBLISHED_BETA = ((0.0, 0.0), (0.3, 0.1), (0.5, 0.2), (0.7, 0.4), (0.9, 0.4), (1.0, 0.4))
 
 
-class Verdict(NamedTuple):
-  beta: float              # the choice
-  rank: np.ndarray         # float64 [betas], mean rank over clusterings and seeds, 1 is best
-  error: float             # standard error of the best mean rank
+COVERAGE_BETA = 0.15  # With `coverage`, at every rate: what did well on all the sets tried (docs/results.md).
 
 
-def grade(embeddings, candidates, clusterings, held_out, *, seeds=3, steps=400, seed=0, progress=None):
+def grade(embeddings, candidates, clusterings, held_out, *, seeds=1, steps=400, seed=0, fold=0):
   """Accuracy on the held-out part of an MLP trained on each candidate, per clustering and seed.
 
   Args:
@@ -37,6 +33,7 @@ def grade(embeddings, candidates, clusterings, held_out, *, seeds=3, steps=400, 
     clusterings: int32 [Q,N], labels that the candidates' difficulty did not use.
     held_out: int [m], indices that no candidate holds.
     seeds, steps: runs per clustering, and optimiser steps per run.
+    seed, fold: of the starts and draws, which all candidates share.
   Returns: float32 [R,Q,seeds].
   """
   x = np.asarray(embeddings, np.float32)
@@ -47,8 +44,9 @@ def grade(embeddings, candidates, clusterings, held_out, *, seeds=3, steps=400, 
   x, candidates, held_out = jax.device_put((x, np.asarray(candidates, np.int32), np.asarray(held_out, np.int32)),
                                            jax.local_devices()[0])
   out = np.empty((len(candidates), len(labels), seeds), np.float32)
-  for q, s in progress(runs, desc='judging', total=len(runs)) if progress else runs:
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), q), s)
+  key_fold = jax.random.fold_in(jax.random.key(seed), fold)
+  for q, s in runs:
+    key = jax.random.fold_in(jax.random.fold_in(key_fold, q), s)
     out[:, q, s] = _grade_all(x, candidates, labels[q], held_out, key, classes=int(labels.max()) + 1, steps=steps)
   return out
 
@@ -83,31 +81,36 @@ def _logits(params, x):
   return jax.nn.relu(x @ params['first'] + params['bias']) @ params['last']
 
 
-def choose_beta(betas, scores, rate):
-  """The beta to use: of those within one standard error of the best mean rank, the nearest to the published one.
+def choose_beta(betas, scores, expected):
+  """The beta to use: of those within two standard errors of the best mean score, the nearest to the expected one.
 
-  Args: betas: float [R]; scores: float [R,Q,seeds] from `grade`; rate: the share pruned, 1 - n / N.
-  Returns: `Verdict`.
+  The error is that of the difference to the best over all runs, which share held-out part, start and draws. Two, not
+  one, since the judge's labels have errors that no number of runs averages away.
+  Args: betas: float [R]; scores: float [R,Q,folds] from `grade`; expected: from `prior`. Returns: float.
   """
-  ranks = stats.rankdata(-scores.reshape(len(betas), -1), axis=0)
-  mean = ranks.mean(1)
-  best = int(mean.argmin())
-  error = ranks[best].std(ddof=1) / np.sqrt(ranks.shape[1]) if ranks.shape[1] > 1 else 0.0
-  published = np.interp(rate, *zip(*PUBLISHED_BETA))
-  near = [b for b, m in zip(betas, mean) if m <= mean[best] + error + 1e-12]
-  return Verdict(float(min(near, key=lambda b: (abs(b - published), b))), mean, float(error))
+  runs = scores.reshape(len(betas), -1)
+  lost = runs[runs.mean(1).argmax()] - runs
+  error = lost.std(1, ddof=1) / np.sqrt(lost.shape[1]) if lost.shape[1] > 1 else 0.0
+  near = np.asarray(betas)[lost.mean(1) <= 2 * error + 1e-12]
+  return float(min(near, key=lambda b: (abs(b - expected), b)))
+
+
+def prior(method, rate):
+  """The beta to expect before any judging, for a method of `select` and the share pruned: published, or measured."""
+  return COVERAGE_BETA if method == 'coverage' else float(np.interp(rate, *zip(*PUBLISHED_BETA)))
 
 
 def forecast(chosen, randoms):
   """Is the chosen coreset likely to beat a random one? From `grade`'s scores, without labels.
 
-  Args: chosen: float [Q,seeds] of the coreset; randoms: float [K,Q,seeds] of random subsets of the same size.
+  Args: chosen: float [Q,folds] of the coreset; randoms: float [K,Q,folds] of random subsets of the same size, other
+    ones in each fold.
   Returns: (difference of mean accuracies, half width of its 95 % interval): the spread over clusterings, and that of
     one random subset around their mean, since that is what the user would draw.
   """
-  gaps = (chosen - randoms.mean(0)).mean(-1)
-  draws = randoms.mean((1, 2))
+  gaps, draws = (chosen - randoms.mean(0)).mean(-1), randoms.mean(1)
   if len(gaps) < 2 or len(draws) < 2:
     return float(gaps.mean()), float('inf')
-  variance = gaps.var(ddof=1) / len(gaps) + draws.var(ddof=1) * (1 + 1 / len(draws))
-  return float(gaps.mean()), float(stats.t.ppf(0.975, min(len(gaps), len(draws)) - 1) * np.sqrt(variance))
+  variance = gaps.var(ddof=1) / len(gaps) + draws.var(0, ddof=1).mean() * (1 + 1 / draws.size)
+  freedom = min(len(gaps), draws.size - draws.shape[1] + 1) - 1
+  return float(gaps.mean()), float(stats.t.ppf(0.975, freedom) * np.sqrt(variance))

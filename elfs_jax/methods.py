@@ -19,6 +19,7 @@ class Pool(NamedTuple):
   embeddings: np.ndarray       # float32 [N,D]
   neighbors: np.ndarray        # int32 [N,k]
   coreset: callable            # budget -> `pipeline.Selection`, the whole pipeline
+  cut: callable                # (difficulty, budget, beta) -> indices, as the pipeline would
   pseudo_labels: np.ndarray    # int32 [N]
   scores: dict                 # of the proxy trained on pseudo-labels, float32 [N] each
   represent: callable          # () -> that proxy's probabilities [N,C] and features [N,F]
@@ -48,10 +49,12 @@ def table(betas):
       Method('typiclust', lambda pool, n: select.typiclust(pool.embeddings, n, seed=pool.seed)),
       Method('badge', lambda pool, n: select.badge(*pool.represent(), n, seed=pool.seed), nested=True),
       Method('elfs', lambda pool, n: pool.coreset(n).indices),
-      Method('elfs_fixed', partial(double_end, beta=FIXED_BETA), FIXED_BETA),
+      Method('elfs_fixed', partial(elfs_at, beta=FIXED_BETA), FIXED_BETA),
+      Method('double_end_fixed', partial(double_end, beta=FIXED_BETA), FIXED_BETA),
       Method('elfs_forgetting', partial(double_end, beta=FIXED_BETA, score='forgetting'), FIXED_BETA),
       Method('elfs_el2n', partial(double_end, beta=FIXED_BETA, score='el2n'), FIXED_BETA),
-      *[Method(f'elfs_beta_{beta:g}', partial(double_end, beta=beta), beta) for beta in betas],
+      *[Method(f'elfs_beta_{beta:g}', partial(elfs_at, beta=beta), beta) for beta in (0.0, *betas)],
+      *[Method(f'double_end_beta_{beta:g}', partial(double_end, beta=beta), beta) for beta in (0.0, *betas)],
       Method('supervised_ccs', supervised_ccs),
       Method('supervised_el2n', partial(double_end, beta=0.0, score='el2n', supervised=True), 0.0),
       Method('supervised_forgetting', partial(double_end, beta=0.0, score='forgetting', supervised=True), 0.0),
@@ -83,6 +86,14 @@ def supervised_ccs(pool, budget):
   n = len(pool.embeddings)
   beta = min(float(np.interp(1 - budget / n, *zip(*CCS_CUT))), (n - budget) / n)
   return select.stratified(difficulty(pool.supervised(), 'aum', pool.seed), budget, beta, seed=pool.seed)
+
+
+def elfs_at(pool, budget, *, beta):
+  """The pipeline's way to choose, at this beta."""
+  n = len(pool.embeddings)
+  if select.floor_count(beta, n) + budget > n:
+    return None
+  return pool.cut(difficulty(pool.scores, 'aum', pool.seed), budget, beta)
 
 
 def double_end(pool, budget, *, beta, score='aum', supervised=False):

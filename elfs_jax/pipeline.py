@@ -23,6 +23,7 @@ HOLD_OUT = 10  # The judge scores on one part in this many.
 class Selection(NamedTuple):
   """The coreset and what led to it; arrays are [N] but for `indices` [n]."""
   indices: np.ndarray
+  embeddings: np.ndarray
   beta: float | None
   difficulty: np.ndarray
   scores: dict
@@ -52,7 +53,7 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
   labels, num_classes, key = _cluster(run, embeddings, near, key_near)
   scores, key_scores = _proxy(run, dataset, embeddings, labels, num_classes, key)
   chosen = _select(run, embeddings, labels, num_classes, scores, key_scores, key_near)
-  store.write(run, dataset, embeddings, chosen)
+  store.write(run, dataset, chosen)
   return chosen, run
 
 
@@ -129,7 +130,8 @@ def _compare(current, dataset, chosen):
   def subset(name, pool, run_seed):
     count = max(1, select.floor_count(share, len(pool)))
     if name == 'coreset':
-      return pool[cut(current.config.select.method, chosen.difficulty[pool], count, chosen.beta, seed)]
+      return pool[cut(current.config.select.method, chosen.embeddings[pool], chosen.difficulty[pool], count, chosen.beta,
+                      seed)]
     return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
   def accuracies(name):
     out = []
@@ -251,23 +253,25 @@ def _select(run, embeddings, labels, num_classes, scores, key, key_embeddings):
   difficulty = select.break_ties(proxy.HARDER[settings.score] * scores[settings.score], -scores['aum'], seed=seed)
   budget = select.budget_count(settings.budget, len(labels))
   beta, judged = settings.beta, None
-  if settings.method not in ('double_end', 'stratified'):
+  if settings.method not in ('coverage', 'double_end', 'stratified'):
     beta = None
   elif beta == 'auto':
     key = artifacts.fingerprint(key, settings.score, settings.method, budget, run.config.judge.to_dict(), seed)
     clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
     judged = store.stage(run, 'judge', key, lambda: _judge(run, embeddings, clusterings, difficulty, budget))
     beta = float(judged['beta'])
-  chosen = cut(settings.method, difficulty, budget, beta, seed)
+  chosen = cut(settings.method, embeddings, difficulty, budget, beta, seed)
   run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
           + (f', beta {beta:g}' if beta is not None else ''))
   if judged:
     run.say(summary.judgement(judged))
-  return Selection(chosen, beta, difficulty, scores, labels, judged)
+  return Selection(chosen, embeddings, beta, difficulty, scores, labels, judged)
 
 
-def cut(method, difficulty, budget, beta, seed):
+def cut(method, embeddings, difficulty, budget, beta, seed):
   """Indices by the named method of `select`, from a difficulty without ties."""
+  if method == 'coverage':
+    return select.coverage(embeddings, difficulty, budget, beta, seed=seed)
   if method == 'double_end':
     return select.double_end(difficulty, budget, beta)
   if method == 'stratified':
@@ -287,21 +291,24 @@ def _clusterings(run, embeddings, num_classes, key):
 
 
 def _judge(run, embeddings, clusterings, difficulty, budget):
-  """Grade each beta, and random subsets, on a tenth set aside; then how the choice compares with random."""
-  settings, n = run.config.judge, len(difficulty)
-  order = np.random.default_rng([run.config.seed, 0x10d6]).permutation(n)
-  held_out, rest = np.sort(order[:n // HOLD_OUT]), np.sort(order[n // HOLD_OUT:])
-  count = max(1, select.floor_count(budget / n, len(rest)))
+  """Grade each beta, and random subsets, on tenths set aside; then how the choice compares with random."""
+  settings, n, seed = run.config.judge, len(difficulty), run.config.seed
+  count = max(1, select.floor_count(budget / n, n - n // HOLD_OUT))
   betas = [b for b in settings.betas if select.floor_count(b, n) + budget <= n
-           and select.floor_count(b, len(rest)) + count <= len(rest)]
-  cuts = [rest[cut(run.config.select.method, difficulty[rest], count, b, run.config.seed)] for b in betas]
-  randoms = [rest[select.random(len(rest), count, seed=[run.config.seed, i])] for i in range(settings.randoms)]
-  scores = judge.grade(embeddings, np.stack(cuts + randoms), clusterings, held_out, seeds=settings.seeds,
-                       steps=settings.steps, seed=run.config.seed, progress=run.progress)
-  verdict = judge.choose_beta(np.array(betas), scores[:len(betas)], 1 - budget / n)
-  gap, half = judge.forecast(scores[betas.index(verdict.beta)], scores[len(betas):])
-  return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):],
-          'rank': verdict.rank, 'beta': verdict.beta, 'gap': gap, 'half': half}
+           and select.floor_count(b, n - n // HOLD_OUT) + count <= n - n // HOLD_OUT] or [0.0]
+  def fold(turn):
+    order = np.random.default_rng([seed, turn, 0x10d6]).permutation(n)
+    held_out, rest = np.sort(order[:n // HOLD_OUT]), np.sort(order[n // HOLD_OUT:])
+    chosen = [rest[cut(run.config.select.method, embeddings[rest], difficulty[rest], count, b, seed)] for b in betas]
+    randoms = [rest[select.random(len(rest), count, seed=[seed, turn, i])] for i in range(settings.randoms)]
+    return judge.grade(embeddings, np.stack(chosen + randoms), clusterings, held_out, steps=settings.steps,
+                       seed=seed, fold=turn)
+  folds = run.progress(range(settings.folds), desc='judging', total=settings.folds)
+  scores = np.concatenate([fold(turn) for turn in folds], 2)
+  beta = judge.choose_beta(np.array(betas), scores[:len(betas)], judge.prior(run.config.select.method, 1 - budget / n))
+  gap, half = judge.forecast(scores[betas.index(beta)], scores[len(betas):])
+  return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):], 'beta': beta,
+          'gap': gap, 'half': half}
 
 
 def inputs_of(settings, dataset, embeddings):

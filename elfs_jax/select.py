@@ -10,6 +10,8 @@ import numpy as np
 from elfs_jax.rivals import (  # noqa: F401 (the rivals are part of this module)
     badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore)
 
+COVER_PART = 2048  # Examples of a band that are covered together: facility location takes time in their square.
+
 
 def double_end(difficulty, budget, beta):
   """Drop the beta * N hardest, keep the next `budget`, drop the rest (ELFS, arXiv 2406.04273, section 4.3).
@@ -46,6 +48,31 @@ def stratified(difficulty, budget, beta, *, strata=50, seed):
     chosen.append(rng.choice(group, take, replace=False))
     left -= take
   return kept[np.sort(np.concatenate(chosen).astype(np.int64))]
+
+
+def coverage(embeddings, difficulty, budget, beta, *, width=4.0, seed=0):
+  """Drop the hardest, keep a band of `width` budgets after them, and cover that band by facility location.
+
+  Ours, not published: `double_end` fixes how hard the examples are, and this lets none of them stand for another. In
+  bands of more than 2,048 examples random parts of that size are covered alone, each by its share of the budget, as in
+  two-round distributed greedy's first round (GreeDi, Mirzasoleiman et al., NeurIPS 2013).
+  Args: embeddings: float [N, D]; width: of the band, in budgets, at least 1; seed: draws the parts. The rest, and
+    errors, as in `double_end`.
+  Returns: int64 [n], hardest first.
+  """
+  order = hardness_order(difficulty)
+  cut, count = _cuts(len(order), budget, beta)
+  if not width >= 1:
+    raise ValueError(f'width={width} of the band must be at least 1, in budgets')
+  embeddings = np.asarray(embeddings)
+  if len(embeddings) != len(order):
+    raise ValueError(f'{len(embeddings)} embeddings for {len(order)} difficulties; give one row for each')
+  band = order[cut:cut + max(count, floor_count(width, count))]
+  parts = np.array_split(np.random.default_rng([seed, 0xc07e]).permutation(len(band)), -(-len(band) // COVER_PART))
+  ends = [floor_count(count / len(band), end) for end in np.cumsum([len(part) for part in parts])]
+  chosen = [part[facility_location(embeddings[band[part]], end - start)]
+            for part, start, end in zip(parts, [0, *ends], ends) if end > start]
+  return band[np.sort(np.concatenate(chosen))]
 
 
 def random(n, budget, *, seed):

@@ -9,9 +9,8 @@ ROWS = (('coreset', 'ELFS coreset'), ('random', 'random subset'), ('everything',
 def judgement(judged):
   """The judge's table as text: its score for each beta, and for random subsets beside them."""
   mean = judged['scores'].mean((1, 2)) * 100
-  lines = ['  label-free judge     beta   score   mean rank']
-  lines += [f'  {"-> " if b == judged["beta"] else "   ":>20}{b:5.2f}   {m:5.1f}   {r:9.1f}'
-            for b, m, r in zip(judged['betas'], mean, judged['rank'])]
+  lines = ['  label-free judge     beta   score']
+  lines += [f'  {"-> " if b == judged["beta"] else "   ":>20}{b:5.2f}   {m:5.1f}' for b, m in zip(judged['betas'], mean)]
   lines.append(f'  {"":>20}random  {judged["random_scores"].mean() * 100:5.1f}')
   return '\n'.join(lines + ['  forecast without labels: ' + forecast_words(judged)])
 
@@ -68,10 +67,10 @@ def page(dataset, config, chosen, metrics):
                    'rows': [list(row) for row in _rows(metrics)],
                    'note': f'On {metrics["accuracy"]["test"]}; {len(metrics["accuracy"]["random"])} seeds each.'})
   if chosen.judged:
-    tables.append({'title': 'The judge: each beta graded without labels', 'columns': ['beta', 'score', 'mean rank'],
-                   'rows': [[f'{b:g}', f'{s.mean() * 100:.1f}', f'{r:.1f}'] for b, s, r in zip(
-                       chosen.judged['betas'], chosen.judged['scores'], chosen.judged['rank'])]
-                   + [['random', f'{chosen.judged["random_scores"].mean() * 100:.1f}', '']],
+    tables.append({'title': 'The judge: each beta graded without labels', 'columns': ['beta', 'score'],
+                   'rows': [[f'{b:g}', f'{s.mean() * 100:.1f}'] for b, s in zip(
+                       chosen.judged['betas'], chosen.judged['scores'])]
+                   + [['random', f'{chosen.judged["random_scores"].mean() * 100:.1f}']],
                    'note': 'Forecast: ' + forecast_words(chosen.judged)})
   tables.append({'title': 'Time', 'columns': ['stage', 'seconds'],
                  'rows': [[name, f'{seconds:.1f}'] for name, seconds in metrics['seconds'].items()],

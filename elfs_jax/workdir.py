@@ -66,11 +66,11 @@ def _words(source):
   return source['name'] + (f' ({source["path"]})' if source['path'] else '')
 
 
-def write(run, dataset, embeddings, chosen):
+def write(run, dataset, chosen):
   """The artifacts of DESIGN: `coreset.csv` last, so that its presence means that the rest is there."""
   names = sorted(chosen.scores)
   ids = np.asarray(dataset.ids, object)
-  artifacts.write_array(run.workdir / 'embeddings.npy', embeddings)
+  artifacts.write_array(run.workdir / 'embeddings.npy', chosen.embeddings)
   artifacts.write_array(run.workdir / 'pseudo_labels.npy', chosen.pseudo_labels)
   artifacts.write_arrays(run.workdir / 'scores.npz', chosen.scores | {'pseudo_label': chosen.pseudo_labels})
   artifacts.write_array(run.workdir / 'coreset.npy', chosen.indices)

@@ -14,7 +14,7 @@ from elfs_jax import config as config_lib
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = {'mesh.shards': 2, 'embed.method': 'pca', 'cluster.method': 'kmeans', 'neighbors.k': 10, 'proxy.width': 4,
-        'proxy.epochs': 2, 'judge.steps': 20, 'judge.seeds': 1, 'judge.clusterings': 3, 'evaluate.steps': 10,
+        'proxy.epochs': 2, 'judge.steps': 20, 'judge.folds': 1, 'judge.clusterings': 3, 'evaluate.steps': 10,
         'evaluate.seeds': 2, 'evaluate.width': 4, 'cluster.num_classes': 4}
 
 
