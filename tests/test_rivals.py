@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from elfs_jax import neighbors, rivals, select, zcore
+from elfs_jax import greedy, neighbors, rivals, select, zcore
 
 N, CLASSES = 60, 4
 
@@ -131,7 +131,7 @@ def small(size):
 def test_k_center_takes_the_farthest(pool, size):
   x_ND = small(size)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(rivals, 'POOL', pool)
+    patch.setattr(greedy, 'POOL', pool)
     patch.setattr(rivals, 'BLOCK_ELEMENTS', 3 * len(x_ND))
     got = select.k_center(x_ND, len(x_ND), seed=size[2]).tolist()
   chosen = got[:1]
@@ -147,7 +147,7 @@ def test_k_center_takes_the_farthest(pool, size):
 def test_facility_location_takes_the_largest_gain(pool, size):
   x_ND = small(size)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(rivals, 'POOL', pool)
+    patch.setattr(greedy, 'POOL', pool)
     patch.setattr(rivals, 'BLOCK_ELEMENTS', 3 * len(x_ND))
     got = select.facility_location(x_ND, len(x_ND)).tolist()
   length = np.linalg.norm(x_ND, axis=1)
@@ -165,7 +165,7 @@ def test_lazy_is_the_same_as_eager_where_the_pool_is_a_small_part(monkeypatch):
   x_ND = np.random.default_rng(0).normal(size=(700, 8))
   for choose in (select.k_center, select.facility_location):
     lazy = choose(x_ND, 300)
-    monkeypatch.setattr(rivals, 'POOL', 700)
+    monkeypatch.setattr(greedy, 'POOL', 700)
     assert (choose(x_ND, 300) == lazy).all()
     monkeypatch.undo()
 

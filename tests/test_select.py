@@ -110,3 +110,45 @@ def test_ties_are_broken_by_the_second_key_and_then_by_a_seeded_hash():
 def test_select_needs_no_jax():
   code = "import sys; sys.modules['jax'] = None; from elfs_jax import select; print(select.hardest([1., 2.], 1))"
   assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[1]'
+
+
+def test_coverage_stays_in_its_band_and_covers_it_as_well_as_greedy_does():
+  rng = np.random.default_rng(0)
+  x, difficulty = rng.normal(size=(300, 4)), rng.normal(size=300)
+  chosen = select.coverage(x, difficulty, 40, 0.1, width=3)
+  band = reference_double_end(difficulty, 120, 30)
+  assert chosen.dtype == np.int64 and len(set(chosen.tolist())) == 40 and set(chosen) <= set(band)
+  assert (np.diff(difficulty[chosen]) <= 0).all()
+  unit = x[band] / np.linalg.norm(x[band], axis=1, keepdims=True)
+  def covered(indices):  # Ties between two that cover each other may go either way, so not the same examples.
+    return np.clip(unit @ unit[np.isin(band, indices)].T, 0, None).max(1).sum()
+  best, drawn = np.array(band)[select.facility_location(x[band], 40)], np.random.default_rng(1).choice(band, 40, False)
+  assert covered(chosen) > covered(best) - 0.02 > covered(drawn) + 1
+  np.testing.assert_array_equal(select.coverage(x, difficulty, 40, 0.1, width=1), select.double_end(difficulty, 40, 0.1))
+
+
+def test_coverage_takes_the_budget_from_every_part_of_a_long_band(monkeypatch):
+  monkeypatch.setattr(select, 'COVER_PART', 50)
+  x, difficulty = np.random.default_rng(0).normal(size=(600, 3)), np.arange(600.0)
+  for budget in (7, 101, 300):
+    chosen = select.coverage(x, difficulty, budget, 0.2, seed=1)
+    assert len(set(chosen.tolist())) == budget and chosen.max() < 480
+    np.testing.assert_array_equal(chosen, select.coverage(x, difficulty, budget, 0.2, seed=1))
+  assert len(select.coverage(x, difficulty, 600, 0.0)) == 600
+
+
+def test_coverage_leaves_near_copies_out():
+  rng = np.random.default_rng(0)
+  apart = rng.normal(size=(20, 8))
+  x = np.concatenate([apart, apart[:1] + 1e-3 * rng.normal(size=(180, 8))])
+  chosen = select.coverage(x, rng.normal(size=200), 20, 0.0, width=10)
+  assert (chosen < 20).sum() >= 19 > 5 > (select.random(200, 20, seed=0) < 20).sum()
+
+
+def test_coverage_names_what_is_wrong():
+  for arguments, words in (((np.zeros((3, 2)), np.arange(4.0), 2, 0.0), '3 embeddings for 4'),
+                           ((np.zeros((4, 2)), np.arange(4.0), 3, 0.5), 'at most 0.25')):
+    with pytest.raises(ValueError, match=words):
+      select.coverage(*arguments)
+  with pytest.raises(ValueError, match='width=0.5'):
+    select.coverage(np.zeros((4, 2)), np.arange(4.0), 2, 0.0, width=0.5)
