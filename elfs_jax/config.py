@@ -107,7 +107,7 @@ def benchmark():
   section = ConfigDict()
   section.rates = (0.9, 0.8, 0.7)    # shares pruned
   section.methods = 'all'            # or names, with commas between; a wrong one is answered with the list
-  section.seeds = 10
+  section.seeds = 5
   section.classifier = 'head'        # head: an MLP on the embeddings, seconds; network: `evaluate`'s, on the images
   section.steps = 1000               # of the classifier, the same for every method and rate
   return section

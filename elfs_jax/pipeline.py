@@ -16,7 +16,7 @@ from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, eva
                       select, summary, train, workdir as store)
 from elfs_jax.encoders import self_supervised
 
-VERSION = 1  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
+VERSION = 2  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
 HOLD_OUT = 10  # The judge scores on one part in this many.
 
 

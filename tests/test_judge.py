@@ -46,7 +46,7 @@ def test_the_choice_is_within_two_standard_errors_of_the_best_and_nearest_to_wha
 
 def test_what_is_expected_is_the_published_beta_or_our_own():
   assert [judge.prior('double_end', rate) for rate in (0.3, 0.5, 0.7, 0.9)] == [0.1, 0.2, 0.4, 0.4]
-  assert judge.prior('coverage', 0.9) == judge.prior('coverage', 0.3) == judge.COVERAGE_BETA
+  assert [judge.prior('coverage', rate) for rate in (0.3, 0.7, 0.9)] == [0.0, 0.05, 0.15]
   assert judge.choose_beta(np.arange(8) / 10, np.zeros((8, 2, 2)), 0.42) == 0.4
 
 
