@@ -2,6 +2,7 @@
 
   python launch.py                                                       scikit-learn's digits, a first look
   python launch.py --config=configs/folder.py --config.data.path=PICTURES --config.select.budget=500
+  python launch.py --config=configs/benchmark.py:digits                  every way to choose, compared
 
 Flags:
   --config=FILE          a settings file (default configs/digits.py; see configs/)
@@ -45,10 +46,12 @@ def main(argv):
   mesh.pin_threads()
   from elfs_jax import benchmark, pipeline
   config = flags.FLAGS.config
-  name = '_'.join(pathlib.Path(part).stem for part in config_flags.get_config_filename(flags.FLAGS['config']).split(':'))
+  given = config_flags.get_config_filename(flags.FLAGS['config'])
+  name = '_'.join(pathlib.Path(part).stem for part in given.split(':'))
   try:
-    runner = benchmark.run if 'benchmark' in config else pipeline.run
-    runner(pipeline.read_data(config), config, flags.FLAGS.workdir or pathlib.Path('runs') / name, progress=pipeline.bar)
+    run = benchmark.run if 'benchmark' in config else pipeline.run
+    workdir = flags.FLAGS.workdir or pathlib.Path('runs') / name
+    run(pipeline.read_data(config), config, workdir, progress=pipeline.bar)
   except (ValueError, FileNotFoundError) as error:
     fail(error)
   except KeyboardInterrupt:

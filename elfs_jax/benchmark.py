@@ -1,7 +1,8 @@
 """The benchmark: every method at every prune rate and seed of one data set, a row each in runs.csv.
 
-A seed sets the split (where there is no test set), the clustering, the proxies, the draws and the classifier's start. The
-embedding is made once, for all seeds, from the images alone. Rows are kept as they come; a run that was stopped goes on.
+A seed sets the split (where there is no test set), the clustering, the proxies, the draws and the classifier's start.
+The embedding is made once, for all seeds, from the images alone, the test set's among them. Rows are kept as they
+come; a run that was stopped goes on.
 """
 import csv
 import functools
@@ -10,7 +11,8 @@ import time
 
 import numpy as np
 
-from elfs_jax import artifacts, compare, data, evaluate, judge, mesh, methods, pipeline, select, train
+from elfs_jax import (artifacts, compare, config as config_lib, data, evaluate, judge, mesh, methods, pipeline, select,
+                      train)
 
 COLUMNS = ('data', 'encoder', 'clustering', 'proxy', 'classifier', 'settings', 'rate', 'method', 'beta', 'seed', 'n',
            'accuracy', 'choose_seconds', 'train_seconds', 'judge', 'forecast', 'forecast_half')
@@ -27,17 +29,19 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   """
   settings, workdir = config.benchmark, pathlib.Path(workdir)
   table = _asked_for(settings.methods, config.judge.betas)
-  if dataset.labels is None:
-    raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
+  _check(dataset, config)
   embeddings, encoder = _embed_all(dataset, config, workdir / 'embed', say, progress)
-  fixed = _what_is_compared(config, encoder)
+  parts = (dataset.images, dataset.embeddings, dataset.labels, dataset.test_images, dataset.test_labels)
+  fixed = _what_is_compared(config, encoder, artifacts.fingerprint(*(part for part in parts if part is not None)))
   path = workdir / 'runs.csv'
   rows = read(path)
   for seed in range(settings.seeds):
     done = {(row['rate'], row['method']) for row in rows if (row['seed'], row['settings']) == (seed, fixed['settings'])}
-    if all((rate, method.name) in done for rate in settings.rates for method in table):
+    if all((rate, method.name) in done for rate in settings.rates for method in table
+           if method.beta is None or method.beta <= rate):
       continue
-    start, (pool, grade) = time.monotonic(), _prepare(dataset, embeddings, config, workdir / f'seed{seed}', seed)
+    start, (pool, grade) = time.monotonic(), _prepare(
+        dataset, embeddings, config, workdir / fixed['settings'] / f'seed{seed}', seed)
     orders = {}
     for rate in settings.rates:
       left = [method for method in table if (rate, method.name) not in done]
@@ -57,7 +61,8 @@ def report(rows, workdir, say=print):
   say(words)
   if lines:
     first = rows[0]
-    title = f'{first["data"]}: {first["encoder"]} embedding, {first["clustering"]}, {first["classifier"]}'
+    classifier = 'an MLP on the embeddings' if first['classifier'] == 'head' else 'a network on the images'
+    title = f'{first["data"]}, {len(lines[first["rate"]][0].accuracy)} seeds, {classifier}'
     artifacts.write(workdir / 'benchmark.png', lambda file: compare.figure(lines, file, title))
   say(f'results in {workdir}: runs.csv, benchmark.md, benchmark.png')
 
@@ -67,20 +72,35 @@ def read(path):
   if not pathlib.Path(path).exists():
     return []
   with open(path, newline='') as file:
-    return [{name: NUMBERS.get(name, str)(row[name]) if row[name] else None for name in COLUMNS}
+    return [{name: NUMBERS.get(name, str)(row[name]) if row.get(name) else None for name in COLUMNS}
             for row in csv.DictReader(file)]
 
 
 def write(path, rows):
-  """Write rows; values that a row lacks are empty cells."""
-  artifacts.write_rows(path, COLUMNS, [['' if row.get(name) is None else row[name] for name in COLUMNS] for row in rows])
+  """Write rows; None becomes an empty cell."""
+  cells = [['' if row[name] is None else row[name] for name in COLUMNS] for row in rows]
+  artifacts.write_rows(path, COLUMNS, cells)
+
+
+def _check(dataset, config):
+  """Refuse, before any work, what can't be compared. Raises: ValueError."""
+  settings = config.benchmark
+  if dataset.labels is None:
+    raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
+  if settings.classifier not in GRADERS:
+    raise ValueError(f'benchmark.classifier={settings.classifier!r} is unknown: choose one of {", ".join(GRADERS)}')
+  if settings.seeds < 1 or not settings.rates or not all(0 < rate < 1 for rate in settings.rates):
+    raise ValueError(f'benchmark.seeds={settings.seeds} must be 1 or more and benchmark.rates={settings.rates} shares '
+                     'pruned, between 0 and 1')
+  config_lib.check(config, len(dataset.ids), has_images=dataset.images is not None,
+                   has_embeddings=dataset.embeddings is not None)
 
 
 def _asked_for(names, betas):
   table = methods.table(betas)
   if names == 'all':
     return table
-  names = [name.strip() for name in names.split(',')]
+  names = ['random', *(name.strip() for name in names.split(','))]  # Which all are compared with.
   unknown = set(names) - {method.name for method in table}
   if unknown:
     raise ValueError(f'benchmark.methods: there is no {sorted(unknown)[0]!r}; there are all, or '
@@ -91,19 +111,21 @@ def _asked_for(names, betas):
 def _embed_all(dataset, config, workdir, say, progress):
   """Embeddings of the examples and, after them, of the test set, and what made them. No label is seen."""
   if dataset.embeddings is not None:
-    return dataset.embeddings, 'given'
+    alone = data.from_memory(embeddings=dataset.embeddings)
+    return pipeline.embeddings_of(alone, config, workdir, say=say, progress=progress)
   images = dataset.images if dataset.test_images is None else np.concatenate([dataset.images, dataset.test_images])
   return pipeline.embeddings_of(data.from_memory(images=images), config, workdir, say=say, progress=progress)
 
 
-def _what_is_compared(config, encoder):
+def _what_is_compared(config, encoder, content):
   """The columns that all rows of this run share; `settings` tells rows of other settings apart."""
   parts = {name: config[name].to_dict() for name in ('embed', 'neighbors', 'cluster', 'proxy', 'select', 'judge',
                                                      'evaluate')}
   parts['select'].pop('budget')
-  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.data.path, pipeline.VERSION]
+  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, pipeline.VERSION,
+          content]
   return {'data': config.data.name, 'encoder': encoder, 'clustering': config.cluster.method,
-          'proxy': config.proxy.network or 'small', 'classifier': config.benchmark.classifier,
+          'proxy': config.proxy.network or 'auto', 'classifier': config.benchmark.classifier,
           'settings': artifacts.fingerprint(parts, more)[:8]}
 
 
@@ -114,12 +136,13 @@ def _prepare(dataset, embeddings, config, workdir, seed):
   test = np.arange(len(dataset.ids), len(embeddings)) if own_test else split.test
   labels = np.concatenate([dataset.labels, dataset.test_labels]) if own_test else dataset.labels
   inputs = embeddings
-  if config.benchmark.classifier == 'network' and dataset.images is not None:
+  if (config.benchmark.classifier == 'network' and dataset.images is not None
+      and config.evaluate.network != 'mlp'):
     inputs = np.concatenate([dataset.images, dataset.test_images]) if own_test else dataset.images
   unlabelled = data.from_memory(images=None if dataset.images is None else dataset.images[split.pool],
                                 embeddings=embeddings[split.pool])
   pool = _pool(unlabelled, labels[split.pool], config, workdir, seed)
-  grader = {'head': _grade_by_head, 'network': _grade_by_network}[config.benchmark.classifier]
+  grader = GRADERS[config.benchmark.classifier]
   return pool, functools.partial(grader, inputs, labels, split.pool, test, config, seed)
 
 
@@ -131,9 +154,11 @@ def _pool(unlabelled, labels, config, workdir, seed):
   def coreset(budget):
     with config.ignore_type():
       config.select.budget = budget
-    return pipeline.select_from(unlabelled, config, workdir, say=lambda _: None)[0]
+    start = time.monotonic()
+    selection = pipeline.select_from(unlabelled, config, workdir, say=lambda _: None)[0]
+    return selection, time.monotonic() - start
 
-  first = coreset(select.floor_count(1 - config.benchmark.rates[0], len(labels)))
+  first, _ = coreset(select.floor_count(1 - config.benchmark.rates[0], len(labels)))
   with np.load(workdir / 'stages' / 'neighbors.npz') as file:
     near = file['indices']
   inputs = pipeline.inputs_of(config.proxy, unlabelled, unlabelled.embeddings)
@@ -145,7 +170,7 @@ def _pool(unlabelled, labels, config, workdir, seed):
 
   @functools.cache
   def supervised():
-    key = artifacts.fingerprint(labels, inputs, config.proxy.to_dict(), config.mesh.shards, seed)
+    key = artifacts.fingerprint(pipeline.VERSION, labels, inputs, config.proxy.to_dict(), config.mesh.shards, seed)
     return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
 
   def cut(difficulty, budget, beta):
@@ -174,12 +199,13 @@ def _choose(pool, rate, table, least_rate, orders):
 
 def _judged(pool, method, budget):
   """What the judge, without labels, said of this subset or of others like it."""
-  selection = pool.coreset(budget)
-  if selection.judged is None:
-    return {}
+  selection, seconds = pool.coreset(budget)
   judged = selection.judged
+  if judged is None:
+    return {'beta': selection.beta, 'choose_seconds': seconds} if method.name == 'elfs' else {}
   if method.name == 'elfs':
-    return {'beta': selection.beta, 'forecast': float(judged['gap']), 'forecast_half': float(judged['half'])}
+    return {'beta': selection.beta, 'choose_seconds': round(seconds, 3), 'forecast': float(judged['gap']),
+            'forecast_half': float(judged['half'])}
   if method.name == 'random':
     return {'judge': float(judged['random_scores'].mean())}
   at = np.flatnonzero(np.isclose(judged['betas'], method.beta)) if method.name.startswith('elfs_beta_') else []
@@ -202,9 +228,12 @@ def _grade_by_network(inputs, labels, pool_rows, test, config, seed, subsets):
   recipe = pipeline.recipe_of(config.evaluate, inputs)
   for row, chosen in subsets:
     accuracy, seconds = _timed(
-        evaluate.downstream_accuracy, inputs, labels, pool_rows[chosen], inputs[test], labels[test], int(labels.max()) + 1,
-        recipe, steps=config.benchmark.steps, mesh=mesh.data_mesh(config.mesh.shards), seed=seed)
+        evaluate.downstream_accuracy, inputs, labels, pool_rows[chosen], inputs[test], labels[test],
+        int(labels.max()) + 1, recipe, steps=config.benchmark.steps, mesh=mesh.data_mesh(config.mesh.shards), seed=seed)
     yield row | {'accuracy': accuracy, 'train_seconds': round(seconds, 3)}
+
+
+GRADERS = {'head': _grade_by_head, 'network': _grade_by_network}
 
 
 def _timed(function, *args, **kwargs):

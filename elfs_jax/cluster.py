@@ -10,6 +10,7 @@ from elfs_jax.temi import State, Temi, temi_loss  # noqa: F401 (State, Temi and 
 IMITATION_EPOCHS = 10
 IMITATION_RATE = 2e-3
 SMOOTH_ROUNDS = SMOOTH_NEIGHBORS = 10
+INDEPENDENT = ((1.5, 2, 2.5), (1, 1.5, 2.5))  # Times num_classes, on all dimensions and on halves in turn.
 SAMPLE = 10_000  # Examples that clusterings for the judge are fitted on.
 
 
@@ -182,9 +183,10 @@ def choose(candidates, neighbors):
 def independent(embeddings, num_classes, *, neighbors=None, count=3, seed=0):
   """Clusterings for the judge, made without the ones that the difficulty used.
 
-  k-means with num_classes times 1, 1.5 and 2.5 clusters, in pairs: one of the pair sees all dimensions, one a random
-  half. Each is smoothed over the neighbours found in what it sees and fitted on at most 10,000 random examples. Those of
-  all dimensions follow the classes better, those of halves share fewer errors with the pseudo-labels.
+  k-means in pairs: one sees all dimensions, with num_classes times 1.5, 2 and 2.5 clusters (times 1 would find the
+  pseudo-labels again), one sees a random half, with num_classes times 1, 1.5 and 2.5. Each is smoothed over the
+  neighbours found in what it sees and fitted on at most 10,000 random examples. Those
+  of all dimensions follow the classes better, those of halves share fewer errors with the pseudo-labels.
 
   Args:
     embeddings: float [N, D].
@@ -200,7 +202,7 @@ def independent(embeddings, num_classes, *, neighbors=None, count=3, seed=0):
   size, width = x_ND.shape
   labels = []
   for turn in range(count):
-    clusters = min(round(num_classes * (1, 1.5, 2.5)[turn // 2 % 3]), size)
+    clusters = min(round(num_classes * INDEPENDENT[turn % 2][turn // 2 % 3]), size)
     part_ND = x_ND[:, rng.choice(width, -(-width // 2), replace=False)] if turn % 2 else x_ND
     if neighbors is not None:
       part_ND = smooth(part_ND, neighbors(part_ND, min(SMOOTH_NEIGHBORS, size - 1)))

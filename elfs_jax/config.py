@@ -35,7 +35,7 @@ def get_config():
   config.data.size = _any()          # side in pixels that a folder's images are resized to; None: 64
 
   config.embed = ConfigDict()
-  config.embed.method = 'auto'       # pca, self_supervised, given (bring your own), auto: the better one, without labels
+  config.embed.method = 'auto'       # pca, self_supervised, given (bring your own), auto: the better, without labels
   config.embed.components = 100      # of PCA
   config.embed.epochs = _any()       # of the self-supervised encoder, and what follows; None: 20, fewer above 15,000
   config.embed.batch = _any()        # None: 512, or 256 below 10,000 examples
@@ -178,6 +178,8 @@ def check(config, n, *, has_images, has_embeddings):
   _one_of('select.score', config.select.score, ('aum', 'forgetting', 'el2n', 'correctness'))
   if config.embed.method == 'given' and not has_embeddings:
     raise ValueError('embed.method=given needs embeddings: use configs/embeddings.py, or embed.method=auto')
+  if config.proxy.network not in (None, 'mlp') and not has_images:
+    raise ValueError(f'proxy.network={config.proxy.network} needs images, and only embeddings were given: use mlp')
   if config.embed.method in ('pca', 'self_supervised') and not has_images:
     raise ValueError(f'embed.method={config.embed.method} needs images, and only embeddings were given: use auto')
   if config.select.budget == 1 and not isinstance(config.select.budget, float):
@@ -187,6 +189,9 @@ def check(config, n, *, has_images, has_embeddings):
     if isinstance(config.select.beta, str):
       raise ValueError(f"select.beta={config.select.beta!r} must be a number in [0, 1) or 'auto'")
     select.double_end(np.arange(n), budget, config.select.beta)
+  for name, least in (('folds', 1), ('clusterings', 2), ('randoms', 2), ('steps', 1)):
+    if config.judge[name] < least:
+      raise ValueError(f'judge.{name}={config.judge[name]} must be at least {least}')
   classes = config.cluster.num_classes
   if classes is not None and not (isinstance(classes, int) and 2 <= classes <= n):
     raise ValueError(f'cluster.num_classes={classes!r} must be a whole number from 2 to the number of examples, {n}')

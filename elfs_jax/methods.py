@@ -18,7 +18,7 @@ class Pool(NamedTuple):
   """What a method chooses from, for one seed; arrays are over the N examples of the pool."""
   embeddings: np.ndarray       # float32 [N,D]
   neighbors: np.ndarray        # int32 [N,k]
-  coreset: callable            # budget -> `pipeline.Selection`, the whole pipeline
+  coreset: callable            # budget -> (`pipeline.Selection`, seconds): the whole pipeline, what is cached for free
   cut: callable                # (difficulty, budget, beta) -> indices, as the pipeline would
   pseudo_labels: np.ndarray    # int32 [N]
   scores: dict                 # of the proxy trained on pseudo-labels, float32 [N] each
@@ -28,6 +28,7 @@ class Pool(NamedTuple):
 
 
 class Method(NamedTuple):
+  """One way to choose."""
   name: str
   choose: callable             # (Pool, budget) -> int64 [budget], or None where the beta leaves no room
   beta: float | None = None
@@ -36,6 +37,7 @@ class Method(NamedTuple):
 
 def table(betas):
   """Every `Method`; `betas` is the grid that ELFS's beta is searched on."""
+  grid = sorted({0.0, *betas})
   return [
       Method('random', random),
       Method('balanced', balanced),
@@ -48,13 +50,13 @@ def table(betas):
       Method('zcore', lambda pool, n: select.zcore(pool.embeddings, n, seed=pool.seed), nested=True),
       Method('typiclust', lambda pool, n: select.typiclust(pool.embeddings, n, seed=pool.seed)),
       Method('badge', lambda pool, n: select.badge(*pool.represent(), n, seed=pool.seed), nested=True),
-      Method('elfs', lambda pool, n: pool.coreset(n).indices),
+      Method('elfs', lambda pool, n: pool.coreset(n)[0].indices),
       Method('elfs_fixed', partial(elfs_at, beta=FIXED_BETA), FIXED_BETA),
       Method('double_end_fixed', partial(double_end, beta=FIXED_BETA), FIXED_BETA),
-      Method('elfs_forgetting', partial(double_end, beta=FIXED_BETA, score='forgetting'), FIXED_BETA),
-      Method('elfs_el2n', partial(double_end, beta=FIXED_BETA, score='el2n'), FIXED_BETA),
-      *[Method(f'elfs_beta_{beta:g}', partial(elfs_at, beta=beta), beta) for beta in (0.0, *betas)],
-      *[Method(f'double_end_beta_{beta:g}', partial(double_end, beta=beta), beta) for beta in (0.0, *betas)],
+      Method('elfs_forgetting', partial(elfs_at, beta=FIXED_BETA, score='forgetting'), FIXED_BETA),
+      Method('elfs_el2n', partial(elfs_at, beta=FIXED_BETA, score='el2n'), FIXED_BETA),
+      *[Method(f'elfs_beta_{beta:g}', partial(elfs_at, beta=beta), beta) for beta in grid],
+      *[Method(f'double_end_beta_{beta:g}', partial(double_end, beta=beta), beta) for beta in grid],
       Method('supervised_ccs', supervised_ccs),
       Method('supervised_el2n', partial(double_end, beta=0.0, score='el2n', supervised=True), 0.0),
       Method('supervised_forgetting', partial(double_end, beta=0.0, score='forgetting', supervised=True), 0.0),
@@ -76,10 +78,12 @@ def prototypes(pool, budget, *, keep):
 
 
 def d2(pool, budget):
-  """D2 pruning from ELFS's own difficulty, scaled to [0, 1], on the same embeddings; ten neighbours, both gammas 1."""
+  """D2 pruning from ELFS's own AUM scaled to [0, 1], on the same embeddings as unit rows; 10 neighbours, gammas 1."""
   aum = pool.scores['aum']
-  return select.d2(pool.embeddings, (aum.max() - aum) / max(float(np.ptp(aum)), 1e-12), budget,
-                   neighbors=pool.neighbors[:, :10], gamma_forward=1.0, gamma_reverse=1.0)
+  hard = (aum.max() - aum) / max(float(np.ptp(aum)), 1e-12)
+  length = np.linalg.norm(pool.embeddings, axis=1, keepdims=True)
+  return select.d2(pool.embeddings / np.maximum(length, 1e-12), hard, budget, neighbors=pool.neighbors[:, :10],
+                   gamma_forward=1.0, gamma_reverse=1.0)
 
 
 def supervised_ccs(pool, budget):
@@ -88,12 +92,12 @@ def supervised_ccs(pool, budget):
   return select.stratified(difficulty(pool.supervised(), 'aum', pool.seed), budget, beta, seed=pool.seed)
 
 
-def elfs_at(pool, budget, *, beta):
+def elfs_at(pool, budget, *, beta, score='aum'):
   """The pipeline's way to choose, at this beta."""
   n = len(pool.embeddings)
   if select.floor_count(beta, n) + budget > n:
     return None
-  return pool.cut(difficulty(pool.scores, 'aum', pool.seed), budget, beta)
+  return pool.cut(difficulty(pool.scores, score, pool.seed), budget, beta)
 
 
 def double_end(pool, budget, *, beta, score='aum', supervised=False):

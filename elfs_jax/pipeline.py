@@ -12,8 +12,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, evaluate, judge, mesh as mesh_lib, neighbors, proxy,
-                      select, summary, train, workdir as store)
+from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, evaluate, judge, mesh as mesh_lib,
+                      neighbors, proxy, select, summary, train, workdir as store)
 from elfs_jax.encoders import self_supervised
 
 VERSION = 2  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
@@ -60,7 +60,8 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
 def embeddings_of(dataset, config, workdir, *, say=print, progress=None):
   """The embedding stage alone, as in `select_from`. Returns: (embeddings float32 [N,D], the method that made them)."""
   run = _start(pathlib.Path(workdir), config, say, progress)
-  embeddings, _ = _embed(run, dataset, artifacts.fingerprint(dataset.images))
+  content = dataset.embeddings if dataset.images is None else dataset.images
+  embeddings, _ = _embed(run, dataset, artifacts.fingerprint(content))
   with np.load(run.workdir / 'stages' / 'embed.npz') as file:
     return embeddings, str(file['method'])
 
@@ -121,17 +122,18 @@ def _quality(current, dataset, chosen):
 def _compare(current, dataset, chosen):
   """Test accuracy per seed of a classifier trained on the coreset, on random subsets and on everything."""
   settings, seed = current.config.evaluate, current.config.seed
-  inputs = inputs_of(settings, dataset, dataset.embeddings)
-  recipe, has_test_set = recipe_of(settings, inputs), dataset.test_images is not None and dataset.images is not None
+  inputs = inputs_of(settings, dataset, chosen.embeddings)
+  recipe, has_test_set = recipe_of(settings, inputs), dataset.test_images is not None and inputs.ndim == 4
   splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=has_test_set)
   share, classes = len(chosen.indices) / len(dataset.ids), int(dataset.labels.max()) + 1
   key = artifacts.fingerprint(VERSION, inputs, dataset.labels, recipe._asdict(), settings.steps, settings.seeds, seed,
-                              current.mesh.devices.size, has_test_set)
+                              current.mesh.devices.size,
+                              *((dataset.test_images, dataset.test_labels) if has_test_set else ()))
   def subset(name, pool, run_seed):
     count = max(1, select.floor_count(share, len(pool)))
     if name == 'coreset':
-      return pool[cut(current.config.select.method, chosen.embeddings[pool], chosen.difficulty[pool], count, chosen.beta,
-                      seed)]
+      method = current.config.select.method
+      return pool[cut(method, chosen.embeddings[pool], chosen.difficulty[pool], count, chosen.beta, seed)]
     return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
   def accuracies(name):
     out = []
@@ -142,7 +144,8 @@ def _compare(current, dataset, chosen):
           inputs, dataset.labels, subset(name, split.pool, run_seed), *test, classes, recipe, steps=settings.steps,
           mesh=current.mesh, seed=run_seed))
     return {'accuracy': out}
-  made_by = {'coreset': (chosen.indices, chosen.difficulty), 'random': (len(chosen.indices),), 'everything': ()}
+  made_by = {'coreset': (chosen.indices, chosen.difficulty, current.config.select.method),
+             'random': (len(chosen.indices),), 'everything': ()}
   accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
                                 lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}
   return accuracy | {'test': 'its own test set' if has_test_set else
@@ -256,8 +259,9 @@ def _select(run, embeddings, labels, num_classes, scores, key, key_embeddings):
   if settings.method not in ('coverage', 'double_end', 'stratified'):
     beta = None
   elif beta == 'auto':
-    key = artifacts.fingerprint(key, settings.score, settings.method, budget, run.config.judge.to_dict(), seed)
-    clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
+    clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
+    key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, budget,
+                                run.config.judge.to_dict(), seed)
     judged = store.stage(run, 'judge', key, lambda: _judge(run, embeddings, clusterings, difficulty, budget))
     beta = float(judged['beta'])
   chosen = cut(settings.method, embeddings, difficulty, budget, beta, seed)
@@ -284,21 +288,22 @@ def cut(method, embeddings, difficulty, budget, beta, seed):
 def _clusterings(run, embeddings, num_classes, key):
   """What the judge grades by; kept apart from its verdict, since it is the same for every budget and score."""
   settings, seed = run.config.judge, run.config.seed
-  key = artifacts.fingerprint(key, num_classes, settings.clusterings, seed)
+  key = artifacts.fingerprint(key, num_classes, settings.clusterings, cluster.INDEPENDENT, seed)
   return store.stage(run, 'clusterings', key, lambda: {'labels': cluster.independent(
       embeddings, num_classes, neighbors=lambda x, k: neighbors.knn(x, k)[0], count=settings.clusterings,
-      seed=seed)})['labels']
+      seed=seed)})['labels'], key
 
 
 def _judge(run, embeddings, clusterings, difficulty, budget):
   """Grade each beta, and random subsets, on tenths set aside; then how the choice compares with random."""
   settings, n, seed = run.config.judge, len(difficulty), run.config.seed
-  count = max(1, select.floor_count(budget / n, n - n // HOLD_OUT))
+  held = max(1, n // HOLD_OUT)
+  count = max(1, select.floor_count(budget / n, n - held))
   betas = [b for b in settings.betas if select.floor_count(b, n) + budget <= n
-           and select.floor_count(b, n - n // HOLD_OUT) + count <= n - n // HOLD_OUT] or [0.0]
+           and select.floor_count(b, n - held) + count <= n - held] or [0.0]
   def fold(turn):
     order = np.random.default_rng([seed, turn, 0x10d6]).permutation(n)
-    held_out, rest = np.sort(order[:n // HOLD_OUT]), np.sort(order[n // HOLD_OUT:])
+    held_out, rest = np.sort(order[:held]), np.sort(order[held:])
     chosen = [rest[cut(run.config.select.method, embeddings[rest], difficulty[rest], count, b, seed)] for b in betas]
     randoms = [rest[select.random(len(rest), count, seed=[seed, turn, i])] for i in range(settings.randoms)]
     return judge.grade(embeddings, np.stack(chosen + randoms), clusterings, held_out, steps=settings.steps,

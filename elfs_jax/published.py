@@ -19,6 +19,7 @@ def resnet18(config):
   _sgd(config, 'resnet18', nesterov=True, weight_decay=5e-4)
   config.proxy.crop = config.evaluate.crop = 4
   config.proxy.epochs = 200
+  config.select.method = 'double_end'
   config.evaluate.steps = 40_000
 
 
@@ -27,6 +28,7 @@ def resnet34(config):
   _sgd(config, 'resnet34', nesterov=False, weight_decay=1e-4)
   config.proxy.resized_crop = config.evaluate.resized_crop = True
   config.proxy.epochs = 60
+  config.select.method = 'double_end'
   config.evaluate.steps = 300_000
 
 

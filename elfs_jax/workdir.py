@@ -69,6 +69,8 @@ def _words(source):
 def write(run, dataset, chosen):
   """The artifacts of DESIGN: `coreset.csv` last, so that its presence means that the rest is there."""
   names = sorted(chosen.scores)
+  for stale in ('coreset.csv', 'skipped.csv'):
+    (run.workdir / stale).unlink(missing_ok=True)
   ids = np.asarray(dataset.ids, object)
   artifacts.write_array(run.workdir / 'embeddings.npy', chosen.embeddings)
   artifacts.write_array(run.workdir / 'pseudo_labels.npy', chosen.pseudo_labels)

@@ -282,3 +282,13 @@ def test_bad_numbers_of_classes(classes):
 def test_bad_settings():
   with pytest.raises(ValueError, match="got heads=3, epochs=1, init='k-means'"):
     cluster.temi(X_ND, NEAR_NK, 4, epochs=1, init='k-means', **FAST)
+
+
+def test_no_independent_clustering_is_the_pseudo_labels_again():
+  from elfs_jax import evaluate
+  from sklearn.datasets import load_digits
+  x = load_digits().data.astype(np.float32)
+  near = neighbors.knn(x, 20)[0]
+  labels = cluster.kmeans(x, 10, neighbors=near, seed=0)
+  found = cluster.independent(x, 10, neighbors=lambda part, k: neighbors.knn(part, k)[0], count=6, seed=0)
+  assert max(evaluate.cluster_accuracy(other, labels) for other in found) < 0.97
