@@ -52,7 +52,7 @@ def main(argv):
     run = benchmark.run if 'benchmark' in config else pipeline.run
     workdir = flags.FLAGS.workdir or pathlib.Path('runs') / name
     run(pipeline.read_data(config), config, workdir, progress=pipeline.bar)
-  except (ValueError, FileNotFoundError) as error:
+  except (ValueError, OSError, FloatingPointError) as error:
     fail(error)
   except KeyboardInterrupt:
     sys.exit('stopped; the same command goes on from here')

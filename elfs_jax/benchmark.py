@@ -6,6 +6,7 @@ come; a run that was stopped goes on.
 """
 import csv
 import functools
+import importlib.util
 import pathlib
 import time
 
@@ -45,6 +46,8 @@ def run(dataset, config, workdir, *, say=print, progress=None):
     orders = {}
     for rate in settings.rates:
       left = [method for method in table if (rate, method.name) not in done]
+      if progress:
+        left = progress(left, desc=f'seed {seed}, {rate:.0%} pruned', total=len(left))
       for row in grade(_choose(pool, rate, left, min(settings.rates), orders)):
         rows.append(dict.fromkeys(COLUMNS) | fixed | {'rate': rate, 'seed': seed} | row)
         write(path, rows)
@@ -92,6 +95,8 @@ def _check(dataset, config):
   if settings.seeds < 1 or not settings.rates or not all(0 < rate < 1 for rate in settings.rates):
     raise ValueError(f'benchmark.seeds={settings.seeds} must be 1 or more and benchmark.rates={settings.rates} shares '
                      'pruned, between 0 and 1')
+  if importlib.util.find_spec('matplotlib') is None:
+    raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")
   config_lib.check(config, len(dataset.ids), has_images=dataset.images is not None,
                    has_embeddings=dataset.embeddings is not None)
 

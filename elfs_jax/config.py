@@ -124,7 +124,10 @@ def read(path):
   module = runpy.run_path(str(path))
   if 'get_config' not in module:
     raise ValueError(f'--config={path} defines no get_config(): see configs/digits.py')
-  return module['get_config'](*[argument] * bool(argument))
+  try:
+    return module['get_config'](*[argument] * bool(argument))
+  except TypeError:
+    raise ValueError(f'--config={path}:{argument}: {path} takes no name after a colon') from None
 
 
 def path_in(argv):

@@ -43,6 +43,32 @@ def test_every_method_gets_a_row_and_a_stopped_run_goes_on(small, blobs, tmp_pat
   assert (tmp_path / 'benchmark.png').stat().st_size > 10_000 and 'gap closure' in (tmp_path / 'benchmark.md').read_text()
 
 
+def test_no_choice_but_the_supervised_depends_on_labels(small, blobs, tmp_path, monkeypatch):
+  images, labels = blobs
+  small.update_from_flattened_dict({'benchmark.seeds': 1, 'benchmark.rates': (0.8,)})
+  def chosen(labels, workdir):
+    found = {}
+    def keep(inputs, labels, pool_rows, test, config, seed, subsets):
+      found.update({row['method']: picks.tolist() for row, picks in subsets})
+      return []
+    monkeypatch.setitem(benchmark.GRADERS, 'head', keep)
+    benchmark.run(data.from_memory(images=images, labels=labels), small, workdir, say=lambda _: None)
+    return {name: picks for name, picks in found.items() if not name.startswith('supervised_')}
+  right = chosen(labels, tmp_path / 'right')
+  assert len(right) > 15 and right == chosen(np.random.default_rng(0).permutation(labels), tmp_path / 'shuffled')
+
+
+def test_d2_is_not_just_the_hardest(blobs):
+  rng = np.random.default_rng(0)
+  x, aum = rng.normal(0, 10, (200, 6)), rng.normal(size=200)
+  near = rng.integers(0, 200, (200, 10))
+  pool = methods.Pool(x, near, None, None, None, {'aum': aum}, None, None, 0)
+  unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+  expected = select.d2(unit, (aum.max() - aum) / np.ptp(aum), 40, neighbors=near, gamma_forward=1., gamma_reverse=1.)
+  np.testing.assert_array_equal(methods.d2(pool, 40), expected)
+  assert len(set(expected) & set(select.hardest(-aum, 40))) < 36
+
+
 def test_rows_of_other_settings_are_kept_apart(small, blobs, tmp_path):
   dataset = data.from_memory(images=blobs[0], labels=blobs[1])
   small.update_from_flattened_dict({'benchmark.methods': 'random,elfs_fixed', 'benchmark.seeds': 1})
@@ -114,6 +140,7 @@ def test_the_command(tmp_path, blobs):
                    cwd=tmp_path)
   assert process.returncode == 0, process.stderr
   assert 'gain over random' in process.stdout and len(benchmark.read(tmp_path / 'runs/benchmark_arrays/runs.csv')) == 2
-  for extra, words in ((('--config.benchmark.methods=rondom',), ('rondom', 'random')), ((), ('labels',))):
+  for extra, words in ((('--config.benchmark.methods=rondom',), ('rondom', 'random')), ((), ('labels',)),
+                       ((f'--config={ROOT}/configs/arrays.py:x',), ('takes no name',))):
     process = launch(*common, f'--config.data.path={tmp_path}/unlabelled.npy', *extra, cwd=tmp_path)
     assert process.returncode == 2 and process.stderr.count('\n') == 1 and all(w in process.stderr for w in words)
