@@ -120,8 +120,9 @@ def forecast(rows):
   for case in sorted(seeds):
     here = [row for row in rows if (row['rate'], row['seed']) == case]
     judged = [row for row in here if row['judge'] is not None]
-    if len(judged) > 2:
-      correlations.append(stats.spearmanr([r['judge'] for r in judged], [r['accuracy'] for r in judged])[0])
+    pairs = np.array([(row['judge'], row['accuracy']) for row in judged])
+    if len(pairs) > 2 and (np.ptp(pairs, 0) > 0).all():  # The correlation with a constant is not defined.
+      correlations.append(stats.spearmanr(*pairs.T)[0])
     found = {row['method']: row for row in here}
     if 'elfs' in found and 'random' in found and found['elfs']['forecast'] is not None:
       gap, half = found['elfs']['forecast'], found['elfs']['forecast_half']
@@ -129,7 +130,6 @@ def forecast(rows):
         right.append((gap > 0) == (found['elfs']['accuracy'] > found['random']['accuracy']))
   if not correlations and not right:
     return None
-  correlations = [rank for rank in correlations if np.isfinite(rank)]  # Not those of a constant.
   rank = float(np.mean(correlations)) if correlations else float('nan')
   share = float(np.mean(right)) if right else float('nan')
   return {'cases': len(correlations), 'rank': rank, 'said': len(right), 'right': share}
