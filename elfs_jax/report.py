@@ -40,7 +40,7 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
      'items': thumbnails(hard[:SHOWN])},
     {'kind': 'kept', 'name': 'Kept', 'count': len(kept), 'order': 'spread over all kept, hardest first',
      'items': thumbnails(kept[np.unique(np.linspace(0, len(kept) - 1, SHOWN).round().astype(int))])},
-    {'kind': 'easy', 'name': 'Easiest, dropped', 'count': len(easy), 'order': 'easiest first',
+    {'kind': 'easy', 'name': 'Easier, dropped', 'count': len(easy), 'order': 'easiest first',
      'items': thumbnails(easy[::-1][:SHOWN])},
   ]
   environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True,
