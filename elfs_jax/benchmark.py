@@ -206,11 +206,11 @@ def _judged(pool, method, budget):
   """What the judge, without labels, said of this subset or of others like it."""
   selection, seconds = pool.coreset(budget)
   judged = selection.judged
-  if judged is None:
-    return {'beta': selection.beta, 'choose_seconds': seconds} if method.name == 'elfs' else {}
   if method.name == 'elfs':
-    return {'beta': selection.beta, 'choose_seconds': round(seconds, 3), 'forecast': float(judged['gap']),
-            'forecast_half': float(judged['half'])}
+    row = {'beta': selection.beta, 'choose_seconds': round(seconds, 3)}
+    return row | ({'forecast': float(judged['gap']), 'forecast_half': float(judged['half'])} if judged else {})
+  if judged is None:
+    return {}
   if method.name == 'random':
     return {'judge': float(judged['random_scores'].mean())}
   at = np.flatnonzero(np.isclose(judged['betas'], method.beta)) if method.name.startswith('elfs_beta_') else []

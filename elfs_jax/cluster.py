@@ -185,8 +185,8 @@ def independent(embeddings, num_classes, *, neighbors=None, count=3, seed=0):
 
   k-means in pairs: one sees all dimensions, with num_classes times 1.5, 2 and 2.5 clusters (times 1 would find the
   pseudo-labels again), one sees a random half, with num_classes times 1, 1.5 and 2.5. Each is smoothed over the
-  neighbours found in what it sees and fitted on at most 10,000 random examples. Those
-  of all dimensions follow the classes better, those of halves share fewer errors with the pseudo-labels.
+  neighbours found in what it sees and fitted on at most 10,000 random examples. Those of all
+  dimensions follow the classes better, those of halves share fewer errors with the pseudo-labels.
 
   Args:
     embeddings: float [N, D].

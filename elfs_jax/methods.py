@@ -94,19 +94,22 @@ def supervised_ccs(pool, budget):
 
 def elfs_at(pool, budget, *, beta, score='aum'):
   """The pipeline's way to choose, at this beta."""
-  n = len(pool.embeddings)
-  if select.floor_count(beta, n) + budget > n:
+  if not _has_room(pool, budget, beta):
     return None
   return pool.cut(difficulty(pool.scores, score, pool.seed), budget, beta)
 
 
 def double_end(pool, budget, *, beta, score='aum', supervised=False):
   """The band of a score that follows the `beta` hardest, or None where there is no room for it."""
-  n = len(pool.embeddings)
-  if select.floor_count(beta, n) + budget > n:
+  if not _has_room(pool, budget, beta):
     return None
   scores = pool.supervised() if supervised else pool.scores
   return select.double_end(difficulty(scores, score, pool.seed), budget, beta)
+
+
+def _has_room(pool, budget, beta):
+  n = len(pool.embeddings)
+  return select.floor_count(beta, n) + budget <= n
 
 
 def difficulty(scores, name, seed):
