@@ -31,13 +31,13 @@ def main(_):
   for seed in range(SEEDS.value):
     split = evaluate.splits(len(y), seed + 1, has_test_set=False)[seed]
     pool, truth = x[split.pool], y[split.pool]
-    near, _ = neighbors.knn(pool, 50)
-    pseudo = cluster.kmeans(pool, classes, neighbors=near, seed=seed)
+    graph = neighbors.knn(pool, 50)
+    pseudo = cluster.kmeans(pool, classes, neighbors=graph[0], seed=seed)
     def aum(labels, epochs=40):
       recipe = train.Recipe(network='mlp', batch=256 if len(pool) >= 10_000 else 64, crop=0)
       return proxy.dynamics_scores(pool, labels, classes, recipe, epochs=epochs, mesh=mesh.data_mesh(16), seed=seed)['aum']
     def accuracies(scores):
-      cuts = [select.coverage(pool, methods.difficulty({'aum': s}, 'aum', seed), 1 - RATE.value, BETA.value)
+      cuts = [select.coverage(*graph, methods.difficulty({'aum': s}, 'aum', seed), 1 - RATE.value, BETA.value)
               for s in scores]
       return judge.grade(x, split.pool[np.stack(cuts)], y[None], split.test, steps=1000, seed=seed)[:, 0, 0]
     runs = [aum(pseudo, epochs) for epochs in EPOCHS]

@@ -165,7 +165,7 @@ def _pool(unlabelled, labels, config, workdir, seed):
 
   first, _ = coreset(select.floor_count(1 - config.benchmark.rates[0], len(labels)))
   with np.load(workdir / 'stages' / 'neighbors.npz') as file:
-    near = file['indices']
+    graph = file['indices'], file['similarity']
   inputs = pipeline.inputs_of(config.proxy, unlabelled, unlabelled.embeddings)
 
   def fit(targets):
@@ -179,9 +179,9 @@ def _pool(unlabelled, labels, config, workdir, seed):
     return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
 
   def cut(difficulty, budget, beta):
-    return pipeline.cut(config.select.method, unlabelled.embeddings, difficulty, budget, beta, seed)
+    return pipeline.cut(config.select.method, graph, difficulty, budget, beta, seed)
 
-  return methods.Pool(unlabelled.embeddings, near, coreset, cut, first.pseudo_labels, first.scores,
+  return methods.Pool(unlabelled.embeddings, graph[0], coreset, cut, first.pseudo_labels, first.scores,
                       lambda: fit(first.pseudo_labels).represent(inputs), supervised, seed)
 
 

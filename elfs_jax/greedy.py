@@ -3,6 +3,7 @@
 Call both on one BLAS thread. NumPy alone.
 """
 import concurrent.futures
+import heapq
 import os
 
 import numpy as np
@@ -114,3 +115,39 @@ class FacilityLocation:
 
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
       return sum(pool.map(block, range(0, len(rows), step)), np.zeros(len(self.x_ND)))
+
+
+def cover_graph(neighbors, similarity, weight, count):
+  """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower index.
+
+  Args: neighbors: int [N,k], -1 for none; similarity: float [N,k], best first; weight: float [N], 0 for examples that
+    are left out. Returns: int64 [count], in the order of choice. See `select.coverage` for what is maximised.
+  """
+  n, k = neighbors.shape
+  floor = similarity[:, -1].astype(np.float64)
+  covered, by = np.repeat(np.arange(n), k), neighbors.ravel()
+  value = np.maximum(similarity - floor[:, None], 0).ravel()
+  keep = (by >= 0) & (value > 0)
+  keep[keep] &= (weight[covered[keep]] > 0) & (weight[by[keep]] > 0)
+  own = np.flatnonzero(weight > 0)
+  covered, by = np.append(covered[keep], own), np.append(by[keep], own)
+  value = np.append(value[keep], 1 - floor[own])
+  order = np.argsort(by, kind='stable')
+  covered, value = covered[order], value[order]
+  ends = np.searchsorted(by[order], np.arange(n + 1))
+  gain = np.bincount(by[order], weight[covered] * value, minlength=n)
+  heap = [(-gain[j], j) for j in own.tolist()]
+  heapq.heapify(heap)
+  cover, fresh, chosen = np.zeros(n), np.zeros(n, np.int64), []
+  while len(chosen) < count:
+    j = heap[0][1]
+    rows = slice(ends[j], ends[j + 1])
+    if fresh[j] == len(chosen):  # Gains only fall, so one that is exact and leads is the largest.
+      heapq.heappop(heap)
+      chosen.append(j)
+      cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
+    else:
+      more = np.maximum(value[rows] - cover[covered[rows]], 0)
+      heapq.heapreplace(heap, (-float((weight[covered[rows]] * more).sum()), j))
+      fresh[j] = len(chosen)
+  return np.array(chosen, np.int64)

@@ -16,14 +16,15 @@ from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, eva
                       neighbors, proxy, select, summary, train, workdir as store)
 from elfs_jax.encoders import self_supervised
 
-VERSION = 2  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
+VERSION = 3  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
 HOLD_OUT = 10  # The judge scores on one part in this many.
 
 
 class Selection(NamedTuple):
-  """The coreset and what led to it; arrays are [N] but for `indices` [n]."""
+  """The coreset and what led to it; arrays are [N] but for `indices` [n]; `graph`: `knn`'s two."""
   indices: np.ndarray
   embeddings: np.ndarray
+  graph: tuple
   beta: float | None
   difficulty: np.ndarray
   scores: dict
@@ -49,10 +50,10 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
   identity = store.claim(workdir, config, dataset)
   run = _start(workdir, config, say, progress)
   embeddings, key = _embed(run, dataset, identity)
-  near, key_near = _neighbors(run, embeddings, key)
-  labels, num_classes, key = _cluster(run, embeddings, near, key_near)
+  graph, key_near = _neighbors(run, embeddings, key)
+  labels, num_classes, key = _cluster(run, embeddings, graph[0], key_near)
   scores, key_scores = _proxy(run, dataset, embeddings, labels, num_classes, key)
-  chosen = _select(run, embeddings, labels, num_classes, scores, key_scores, key_near)
+  chosen = _select(run, embeddings, graph, labels, num_classes, scores, key_scores, key_near)
   store.write(run, dataset, chosen)
   return chosen, run
 
@@ -133,7 +134,7 @@ def _compare(current, dataset, chosen):
     count = max(1, select.floor_count(share, len(pool)))
     if name == 'coreset':
       method = current.config.select.method
-      return pool[cut(method, chosen.embeddings[pool], chosen.difficulty[pool], count, chosen.beta, seed)]
+      return pool[cut(method, neighbors.among(chosen.graph, pool), chosen.difficulty[pool], count, chosen.beta, seed)]
     return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
   def accuracies(name):
     out = []
@@ -199,7 +200,8 @@ def _neighbors(run, embeddings, key):
   def compute():
     indices, similarity = neighbors.knn(embeddings, k, progress=run.progress)
     return {'indices': indices, 'similarity': similarity}
-  return store.stage(run, 'neighbors', key, compute)['indices'], key
+  found = store.stage(run, 'neighbors', key, compute)
+  return (found['indices'], found['similarity']), key
 
 
 def _cluster(run, embeddings, near, key):
@@ -251,7 +253,7 @@ def _proxy(run, dataset, embeddings, labels, num_classes, key):
   return scores, key
 
 
-def _select(run, embeddings, labels, num_classes, scores, key, key_embeddings):
+def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embeddings):
   settings, seed = run.config.select, run.config.seed
   difficulty = select.break_ties(proxy.HARDER[settings.score] * scores[settings.score], -scores['aum'], seed=seed)
   budget = select.budget_count(settings.budget, len(labels))
@@ -262,20 +264,20 @@ def _select(run, embeddings, labels, num_classes, scores, key, key_embeddings):
     clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
     key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, budget,
                                 run.config.judge.to_dict(), seed)
-    judged = store.stage(run, 'judge', key, lambda: _judge(run, embeddings, clusterings, difficulty, budget))
+    judged = store.stage(run, 'judge', key, lambda: _judge(run, embeddings, graph, clusterings, difficulty, budget))
     beta = float(judged['beta'])
-  chosen = cut(settings.method, embeddings, difficulty, budget, beta, seed)
+  chosen = cut(settings.method, graph, difficulty, budget, beta, seed)
   run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
           + (f', beta {beta:g}' if beta is not None else ''))
   if judged:
     run.say(summary.judgement(judged))
-  return Selection(chosen, embeddings, beta, difficulty, scores, labels, judged)
+  return Selection(chosen, embeddings, graph, beta, difficulty, scores, labels, judged)
 
 
-def cut(method, embeddings, difficulty, budget, beta, seed):
-  """Indices by the named method of `select`, from a difficulty without ties."""
+def cut(method, graph, difficulty, budget, beta, seed):
+  """Indices by the named method of `select`, from `neighbors.knn`'s graph and a difficulty without ties."""
   if method == 'coverage':
-    return select.coverage(embeddings, difficulty, budget, beta, seed=seed)
+    return select.coverage(*graph, difficulty, budget, beta)
   if method == 'double_end':
     return select.double_end(difficulty, budget, beta)
   if method == 'stratified':
@@ -294,7 +296,7 @@ def _clusterings(run, embeddings, num_classes, key):
       seed=seed)})['labels'], key
 
 
-def _judge(run, embeddings, clusterings, difficulty, budget):
+def _judge(run, embeddings, graph, clusterings, difficulty, budget):
   """Grade each beta, and random subsets, on tenths set aside; then how the choice compares with random."""
   settings, n, seed = run.config.judge, len(difficulty), run.config.seed
   held = max(1, n // HOLD_OUT)
@@ -304,7 +306,8 @@ def _judge(run, embeddings, clusterings, difficulty, budget):
   def fold(turn):
     order = np.random.default_rng([seed, turn, 0x10d6]).permutation(n)
     held_out, rest = np.sort(order[:held]), np.sort(order[held:])
-    chosen = [rest[cut(run.config.select.method, embeddings[rest], difficulty[rest], count, b, seed)] for b in betas]
+    graph_rest = neighbors.among(graph, rest)
+    chosen = [rest[cut(run.config.select.method, graph_rest, difficulty[rest], count, b, seed)] for b in betas]
     randoms = [rest[select.random(len(rest), count, seed=[seed, turn, i])] for i in range(settings.randoms)]
     return judge.grade(embeddings, np.stack(chosen + randoms), clusterings, held_out, steps=settings.steps,
                        seed=seed, fold=turn)

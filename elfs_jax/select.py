@@ -7,10 +7,9 @@ import numbers
 
 import numpy as np
 
+from elfs_jax.greedy import cover_graph
 from elfs_jax.rivals import (  # noqa: F401 (the rivals are part of this module)
     badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore)
-
-COVER_PART = 2048  # Examples of a band that are covered together: facility location takes time in their square.
 
 
 def double_end(difficulty, budget, beta):
@@ -50,29 +49,35 @@ def stratified(difficulty, budget, beta, *, strata=50, seed):
   return kept[np.sort(np.concatenate(chosen).astype(np.int64))]
 
 
-def coverage(embeddings, difficulty, budget, beta, *, width=4.0, seed=0):
-  """Drop the hardest, keep a band of `width` budgets after them, and cover that band by facility location.
+def coverage(neighbors, similarity, difficulty, budget, beta, *, fade=0.8):
+  """Drop the hardest, then choose what covers the rest, the harder the rest the more it counts.
 
-  Ours, not published: `double_end` fixes how hard the examples are, and this lets none of them stand for another. In
-  bands of more than 2,048 examples random parts of that size are covered alone, each by its share of the budget, as in
-  two-round distributed greedy's first round (GreeDi, Mirzasoleiman et al., NeurIPS 2013).
-  Args: embeddings: float [N, D]; width: of the band, in budgets, at least 1; seed: draws the parts. The rest, and
-    errors, as in `double_end`.
-  Returns: int64 [n], hardest first.
+  Ours, not published: `double_end` fixes how hard the examples are, and this lets none of them stand for another. It
+  is facility location over the graph of neighbours: example i of weight w_i is covered by the chosen j among its k
+  neighbours to max(s_ij - s_ik), where s_ik is the similarity of its last neighbour, by itself to 1 - s_ik, and what
+  is chosen next adds most to the sum of w_i times that (lazy greedy, exact). w falls as exp(-r / (`fade` * N)) with
+  the rank r after the hard cut; what was cut neither covers nor needs cover.
+
+  Args:
+    neighbors: int [N,k], the nearest others of each, best first; -1 where there is none (`neighbors.among`).
+    similarity: float [N,k], their cosine similarity.
+    difficulty, budget, beta: as in `double_end`.
+    fade: in shares of N, above 0; infinity weighs all alike.
+  Returns: int64 [n], hardest first. Raises: as `double_end`, and ValueError for shapes that do not fit.
   """
   order = hardness_order(difficulty)
   cut, count = _cuts(len(order), budget, beta)
-  if not width >= 1:
-    raise ValueError(f'width={width} of the band must be at least 1, in budgets')
-  embeddings = np.asarray(embeddings)
-  if len(embeddings) != len(order):
-    raise ValueError(f'{len(embeddings)} embeddings for {len(order)} difficulties; give one row for each')
-  band = order[cut:cut + max(count, floor_count(width, count))]
-  parts = np.array_split(np.random.default_rng([seed, 0xc07e]).permutation(len(band)), -(-len(band) // COVER_PART))
-  ends = [floor_count(count / len(band), end) for end in np.cumsum([len(part) for part in parts])]
-  chosen = [part[facility_location(embeddings[band[part]], end - start)]
-            for part, start, end in zip(parts, [0, *ends], ends) if end > start]
-  return band[np.sort(np.concatenate(chosen))]
+  if not fade > 0:
+    raise ValueError(f'fade={fade} must be above 0')
+  neighbors, similarity = np.asarray(neighbors), np.asarray(similarity)
+  if neighbors.shape != similarity.shape or neighbors.shape[:1] != order.shape or neighbors.ndim != 2:
+    raise ValueError(f'neighbors {neighbors.shape} and similarity {similarity.shape} must both be [N,k] with '
+                     f'N={len(order)}, as many as difficulties')
+  weight = np.zeros(len(order))
+  weight[order[cut:]] = np.exp(-np.arange(len(order) - cut) / (fade * len(order)))
+  chosen = np.zeros(len(order), bool)
+  chosen[cover_graph(neighbors, similarity, weight, count)] = True
+  return order[chosen[order]]
 
 
 def random(n, budget, *, seed):

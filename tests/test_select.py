@@ -112,43 +112,62 @@ def test_select_needs_no_jax():
   assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[1]'
 
 
-def test_coverage_stays_in_its_band_and_covers_it_as_well_as_greedy_does():
+def covered(neighbors, similarity, weight, chosen):
+  """What `coverage` maximises, by definition."""
+  total = 0.0
+  for i in np.flatnonzero(weight):
+    last = similarity[i, -1]
+    values = [similarity[i, r] - last for r, j in enumerate(neighbors[i]) if j >= 0 and j in chosen]
+    total += weight[i] * max([0.0, *values, *([1 - last] if i in chosen else [])])
+  return total
+
+
+def graph(x, k):
+  x = x / np.linalg.norm(x, axis=1, keepdims=True)
+  similarity = x @ x.T - 3 * np.eye(len(x))
+  near = np.argsort(-similarity, 1, kind='stable')[:, :k]
+  return near, np.take_along_axis(similarity, near, 1)
+
+
+@pytest.mark.parametrize('fade', (0.8, np.inf))
+def test_coverage_is_plain_greedy_on_what_the_hard_cut_leaves(fade):
+  rng = np.random.default_rng(5)
+  x, difficulty = rng.normal(size=(60, 4)), rng.permutation(60).astype(float)
+  near, similarity = graph(x, 8)
+  near[rng.random(near.shape) < 0.1] = -1
+  order = np.argsort(-difficulty)
+  weight = np.zeros(60)
+  weight[order[6:]] = np.exp(-np.arange(54) / (fade * 60))
+  plain = []
+  for _ in range(15):
+    left = [j for j in np.flatnonzero(weight) if j not in plain]
+    plain.append(max(left, key=lambda j: covered(near, similarity, weight, {*plain, j})))
+  chosen = select.coverage(near, similarity, difficulty, 15, 0.1, fade=fade)
+  assert set(chosen.tolist()) == set(plain)
+  assert (np.diff(difficulty[chosen]) < 0).all()  # Hardest first.
+
+
+def test_coverage_leaves_near_copies_and_the_hardest_out():
   rng = np.random.default_rng(0)
-  x, difficulty = rng.normal(size=(300, 4)), rng.normal(size=300)
-  chosen = select.coverage(x, difficulty, 40, 0.1, width=3)
-  band = reference_double_end(difficulty, 120, 30)
-  assert chosen.dtype == np.int64 and len(set(chosen.tolist())) == 40 and set(chosen) <= set(band)
-  assert (np.diff(difficulty[chosen]) <= 0).all()
-  unit = x[band] / np.linalg.norm(x[band], axis=1, keepdims=True)
-  def covered(indices):  # Ties between two that cover each other may go either way, so not the same examples.
-    return np.clip(unit @ unit[np.isin(band, indices)].T, 0, None).max(1).sum()
-  best, drawn = np.array(band)[select.facility_location(x[band], 40)], np.random.default_rng(1).choice(band, 40, False)
-  assert covered(chosen) > covered(best) - 0.02 > covered(drawn) + 1
-  np.testing.assert_array_equal(select.coverage(x, difficulty, 40, 0.1, width=1), select.double_end(difficulty, 40, 0.1))
+  x = np.repeat(rng.normal(size=(20, 8)), 10, 0) + 0.01 * rng.normal(size=(200, 8))
+  difficulty = rng.permutation(200).astype(float)
+  chosen = select.coverage(*graph(x, 12), difficulty, 20, 0.1)
+  assert len(np.unique(chosen // 10)) == 20
+  assert difficulty[chosen].max() < 180
 
 
-def test_coverage_takes_the_budget_from_every_part_of_a_long_band(monkeypatch):
-  monkeypatch.setattr(select, 'COVER_PART', 50)
-  x, difficulty = np.random.default_rng(0).normal(size=(600, 3)), np.arange(600.0)
-  for budget in (7, 101, 300):
-    chosen = select.coverage(x, difficulty, budget, 0.2, seed=1)
-    assert len(set(chosen.tolist())) == budget and chosen.max() < 480
-    np.testing.assert_array_equal(chosen, select.coverage(x, difficulty, budget, 0.2, seed=1))
-  assert len(select.coverage(x, difficulty, 600, 0.0)) == 600
-
-
-def test_coverage_leaves_near_copies_out():
-  rng = np.random.default_rng(0)
-  apart = rng.normal(size=(20, 8))
-  x = np.concatenate([apart, apart[:1] + 1e-3 * rng.normal(size=(180, 8))])
-  chosen = select.coverage(x, rng.normal(size=200), 20, 0.0, width=10)
-  assert (chosen < 20).sum() >= 19 > 5 > (select.random(200, 20, seed=0) < 20).sum()
+def test_coverage_takes_all_that_is_left_where_the_budget_is_that_large():
+  difficulty = np.random.default_rng(1).permutation(40).astype(float)
+  chosen = select.coverage(*graph(np.random.default_rng(2).normal(size=(40, 3)), 5), difficulty, 36, 0.1)
+  np.testing.assert_array_equal(chosen, select.double_end(difficulty, 36, 0.1))
 
 
 def test_coverage_names_what_is_wrong():
-  for arguments, words in (((np.zeros((3, 2)), np.arange(4.0), 2, 0.0), '3 embeddings for 4'),
-                           ((np.zeros((4, 2)), np.arange(4.0), 3, 0.5), 'at most 0.25')):
+  near, similarity = graph(np.random.default_rng(0).normal(size=(6, 2)), 2)
+  for arguments, words in (((near[:5], similarity[:5], np.arange(6.0), 2, 0.0), 'both be'),
+                           ((near, similarity[:, :1], np.arange(6.0), 2, 0.0), 'both be'),
+                           ((near, similarity, np.arange(6.0), 4, 0.5), 'no room')):
     with pytest.raises(ValueError, match=words):
       select.coverage(*arguments)
-  with pytest.raises(ValueError, match='width=0.5'):
-    select.coverage(np.zeros((4, 2)), np.arange(4.0), 2, 0.0, width=0.5)
+  with pytest.raises(ValueError, match='fade'):
+    select.coverage(near, similarity, np.arange(6.0), 2, 0.0, fade=0)
