@@ -164,8 +164,6 @@ def _pool(unlabelled, labels, config, workdir, seed):
     return selection, time.monotonic() - start
 
   first, _ = coreset(select.floor_count(1 - config.benchmark.rates[0], len(labels)))
-  with np.load(workdir / 'stages' / 'neighbors.npz') as file:
-    graph = file['indices'], file['similarity']
   inputs = pipeline.inputs_of(config.proxy, unlabelled, unlabelled.embeddings)
 
   def fit(targets):
@@ -179,9 +177,9 @@ def _pool(unlabelled, labels, config, workdir, seed):
     return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
 
   def cut(difficulty, budget, beta):
-    return pipeline.cut(config.select.method, graph, difficulty, budget, beta, seed)
+    return pipeline.cut(config.select.method, first.graph, difficulty, budget, beta, seed)
 
-  return methods.Pool(unlabelled.embeddings, graph[0], coreset, cut, first.pseudo_labels, first.scores,
+  return methods.Pool(unlabelled.embeddings, first.graph[0], coreset, cut, first.pseudo_labels, first.scores,
                       lambda: fit(first.pseudo_labels).represent(inputs), supervised, seed)
 
 

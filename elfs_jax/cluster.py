@@ -4,7 +4,7 @@ import functools
 import jax
 import numpy as np
 
-from elfs_jax import temi as temi_heads
+from elfs_jax import embed, temi as temi_heads
 from elfs_jax.temi import State, Temi, temi_loss  # noqa: F401 (State, Temi and temi_loss are part of this module)
 
 IMITATION_EPOCHS = 10
@@ -107,20 +107,14 @@ def kmeans(embeddings, num_classes, *, neighbors=None, seed=0):
 
 def smooth(embeddings, neighbors):
   """Unit rows, averaged with their nearest neighbours' again and again: float32 [N, D]."""
-  x_ND = unit_rows(np.asarray(embeddings, np.float32))
+  x_ND = embed.unit_rows(embeddings)
   near_NK = np.asarray(neighbors)[:, :SMOOTH_NEIGHBORS]
   for _ in range(SMOOTH_ROUNDS):
     total_ND = x_ND.copy()
     for near_N in near_NK.T:
       total_ND += x_ND[near_N]
-    x_ND = unit_rows(total_ND)
+    x_ND = embed.unit_rows(total_ND)
   return x_ND
-
-
-def unit_rows(x_ND):
-  """Rows scaled to length 1; rows of zeros stay zero."""
-  length_N = np.sqrt(np.einsum('nd,nd->n', x_ND, x_ND, dtype=np.float64))
-  return x_ND * (1 / np.where(length_N > 0, length_N, 1)).astype(np.float32)[:, None]
 
 
 def fit_kmeans(x_ND, num_classes, *, seed, starts):
@@ -236,7 +230,7 @@ def choose_num_classes(embeddings, *, seed=0):
   if len(embeddings) < 3:
     raise ValueError(f'a guess of cluster.num_classes needs at least 3 examples, got N={len(embeddings)}')
   rows = np.random.default_rng(seed).permutation(len(embeddings))[:3000]
-  x_ND, scores = unit_rows(np.asarray(embeddings, np.float32)[rows]), {2: 0.}
+  x_ND, scores = embed.unit_rows(np.asarray(embeddings)[rows]), {2: 0.}
   with threadpool_limits(1):
     near_NK = NearestNeighbors(n_neighbors=min(10, len(rows) - 1)).fit(x_ND).kneighbors(return_distance=False)
   x_ND = smooth(x_ND, near_NK)

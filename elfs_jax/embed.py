@@ -62,6 +62,13 @@ def scale(embeddings, *, components=None, unit=1., seed=0):
   return out
 
 
+def unit_rows(embeddings):
+  """Rows scaled to length 1 (rows of zeros stay zero): float32 [N, D]."""
+  x_ND = np.asarray(embeddings, np.float32)
+  norm_N = np.sqrt(np.einsum('nd,nd->n', x_ND, x_ND, dtype=np.float64))
+  return x_ND * (1 / np.where(norm_N > 0, norm_N, 1)).astype(np.float32)[:, None]
+
+
 def choose(candidates, *, seed=0):
   """The embedding whose clusters its neighbours agree on most, without labels.
 

@@ -127,9 +127,9 @@ def cover_graph(neighbors, similarity, weight, count):
   floor = similarity[:, -1].astype(np.float64)
   covered, by = np.repeat(np.arange(n), k), neighbors.ravel()
   value = np.maximum(similarity - floor[:, None], 0).ravel()
-  keep = (by >= 0) & (value > 0)
-  keep[keep] &= (weight[covered[keep]] > 0) & (weight[by[keep]] > 0)
-  own = np.flatnonzero(weight > 0)
+  counts = np.append(weight > 0, False)  # The last answers for -1, no neighbour.
+  keep = (value > 0) & counts[covered] & counts[by]
+  own = np.flatnonzero(counts)
   covered, by = np.append(covered[keep], own), np.append(by[keep], own)
   value = np.append(value[keep], 1 - floor[own])
   order = np.argsort(by, kind='stable')

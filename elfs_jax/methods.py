@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elfs_jax import proxy, select
+from elfs_jax import embed, proxy, select
 
 SUPERVISED_BETAS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)  # A ceiling is the best of a fine grid.
 FIXED_BETA = 0.3
@@ -81,8 +81,7 @@ def d2(pool, budget):
   """D2 pruning from ELFS's own AUM scaled to [0, 1], on the same embeddings as unit rows; 10 neighbours, gammas 1."""
   aum = pool.scores['aum']
   hard = (aum.max() - aum) / max(float(np.ptp(aum)), 1e-12)
-  length = np.linalg.norm(pool.embeddings, axis=1, keepdims=True)
-  return select.d2(pool.embeddings / np.maximum(length, 1e-12), hard, budget, neighbors=pool.neighbors[:, :10],
+  return select.d2(embed.unit_rows(pool.embeddings), hard, budget, neighbors=pool.neighbors[:, :10],
                    gamma_forward=1.0, gamma_reverse=1.0)
 
 

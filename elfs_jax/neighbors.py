@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from elfs_jax import embed
+
 BLOCK_ROWS = 512
 BLOCK_ELEMENTS = 1 << 26  # 256 MB of similarities: at a million examples a block has 67 rows.
 
@@ -29,7 +31,7 @@ def knn(embeddings, k, *, progress=None):
   if k >= count:
     raise ValueError(f'{k} neighbours need at least {k + 1} examples, got N={count}; '
                      f'lower neighbors.k to at most {max(count - 1, 0)} or bring more examples')
-  x_ND, devices = unit_rows(embeddings), jax.local_devices()
+  x_ND, devices = embed.unit_rows(embeddings), jax.local_devices()
   copies = [jax.device_put(x_ND, device) for device in devices]
   rows = min(BLOCK_ROWS, max(8, BLOCK_ELEMENTS // count), count)
   starts = range(0, count, rows)
@@ -62,13 +64,6 @@ def among(graph, rows):
   place = np.full(len(indices), -1, np.int32)
   place[rows] = np.arange(len(rows), dtype=np.int32)
   return place[indices[rows]], similarity[rows]
-
-
-def unit_rows(embeddings):
-  """Rows scaled to length 1 (rows of zeros stay zero): float32 [N, D]."""
-  x_ND = np.asarray(embeddings, np.float32)
-  norm_N = np.sqrt(np.einsum('nd,nd->n', x_ND, x_ND, dtype=np.float64))
-  return x_ND * (1 / np.where(norm_N > 0, norm_N, 1)).astype(np.float32)[:, None]
 
 
 @functools.partial(jax.jit, static_argnames=('rows', 'k'))

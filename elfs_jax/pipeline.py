@@ -101,7 +101,7 @@ def write_report(current, dataset, chosen):
   if chosen.judged:
     metrics['judge'] = {name: np.asarray(value).tolist() for name, value in chosen.judged.items()}
   if dataset.labels is not None:
-    metrics['quality'] = _quality(current, dataset, chosen)
+    metrics['quality'] = _quality(dataset, chosen)
     if config.evaluate.enabled:
       metrics['accuracy'] = _compare(current, dataset, chosen)
   metrics['seconds'] = current.times
@@ -110,12 +110,10 @@ def write_report(current, dataset, chosen):
   return metrics
 
 
-def _quality(current, dataset, chosen):
+def _quality(dataset, chosen):
   """How well neighbours and clusters follow the true classes."""
-  with np.load(current.workdir / 'stages' / 'neighbors.npz') as file:
-    near = file['indices']
   labels = dataset.labels
-  return {'neighbor_purity': evaluate.purity(near, labels),
+  return {'neighbor_purity': evaluate.purity(chosen.graph[0], labels),
           'cluster_accuracy': evaluate.cluster_accuracy(chosen.pseudo_labels, labels),
           'nmi': evaluate.nmi(chosen.pseudo_labels, labels), 'ari': evaluate.ari(chosen.pseudo_labels, labels)}
 

@@ -16,23 +16,21 @@ def temi(config):
 
 def resnet18(config):
   """ELFS on CIFAR-10, CIFAR-100 and STL-10 (arXiv 2406.04273, code at eltsai/elfs): 3x3 stem, Nesterov, 200 epochs."""
-  _sgd(config, 'resnet18', nesterov=True, weight_decay=5e-4)
+  _elfs(config, 'resnet18', nesterov=True, weight_decay=5e-4)
   config.proxy.crop = config.evaluate.crop = 4
   config.proxy.epochs = 200
-  config.select.method = 'double_end'
   config.evaluate.steps = 40_000
 
 
 def resnet34(config):
   """ELFS on ImageNet-1K (the same source): no Nesterov, random resized crops, 60 epochs."""
-  _sgd(config, 'resnet34', nesterov=False, weight_decay=1e-4)
+  _elfs(config, 'resnet34', nesterov=False, weight_decay=1e-4)
   config.proxy.resized_crop = config.evaluate.resized_crop = True
   config.proxy.epochs = 60
-  config.select.method = 'double_end'
   config.evaluate.steps = 300_000
 
 
-def _sgd(config, network, *, nesterov, weight_decay):
+def _elfs(config, network, *, nesterov, weight_decay):
   for training in (config.proxy, config.evaluate):
     training.network = network
     training.batch = 256
@@ -43,3 +41,4 @@ def _sgd(config, network, *, nesterov, weight_decay):
     training.weight_decay = weight_decay
     training.flip = True
   config.embed.flip = True
+  config.select.method = 'double_end'

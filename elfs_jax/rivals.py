@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from elfs_jax import embed
 from elfs_jax.greedy import BLOCK_ELEMENTS, FacilityLocation, FarthestFirst, lazy_greedy
 
 TYPICLUST_CLUSTERS, TYPICLUST_NEIGHBORS, TYPICLUST_SMALL = 500, 20, 5
@@ -35,7 +36,7 @@ def facility_location(embeddings, budget, *, seed=0):
   x_ND = _matrix('embeddings', embeddings, np.float32)
   count = _count(budget, len(x_ND))
   with _one_thread():
-    return lazy_greedy(FacilityLocation(_unit_rows(x_ND)), count, [])
+    return lazy_greedy(FacilityLocation(embed.unit_rows(x_ND)), count, [])
 
 
 def prototypes(embeddings, pseudo_labels, budget, *, keep='hard', seed=0):
@@ -236,11 +237,6 @@ def _neighbors(x_ND, neighbors):
   if near_NK.min() < 0 or near_NK.max() >= len(x_ND):
     raise ValueError(f'neighbors must be from 0 to {len(x_ND) - 1}, got {near_NK.min()} to {near_NK.max()}')
   return near_NK
-
-
-def _unit_rows(x_ND):
-  length_N = np.sqrt(np.einsum('nd,nd->n', x_ND, x_ND, dtype=np.float64))
-  return x_ND * (1 / np.where(length_N > 0, length_N, 1)).astype(np.float32)[:, None]
 
 
 def _count(budget, size):
