@@ -11,7 +11,7 @@ from absl import app, flags
 import numpy as np
 from scipy import stats
 
-from elfs_jax import cluster, config, data, embed, evaluate, judge, mesh, methods, neighbors, pipeline, proxy, select
+from elfs_jax import cluster, config, data, embed, evaluate, judge, mesh, methods, neighbors, proxy, recipes, select
 
 DATA = flags.DEFINE_string('data', 'digits', 'A data set with labels, as data.name.')
 EMBEDDINGS = flags.DEFINE_string('embeddings', None, 'An .npy [N,D]; default PCA of the pixels.')
@@ -34,7 +34,7 @@ def main(_):
     graph = neighbors.knn(pool, 50)
     pseudo = cluster.kmeans(pool, classes, neighbors=graph[0], seed=seed)
     def aum(labels, epochs=40):
-      recipe = pipeline.recipe_of(config.get_config().proxy, pool)
+      recipe = recipes.recipe_of(config.get_config().proxy, pool)
       return proxy.dynamics_scores(pool, labels, classes, recipe, epochs=epochs, mesh=mesh.data_mesh(16), seed=seed)['aum']
     def accuracies(scores):
       cuts = [select.coverage(*graph, methods.difficulty({'aum': s}, 'aum', seed), 1 - RATE.value, BETA.value)

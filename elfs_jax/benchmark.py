@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from elfs_jax import (artifacts, compare, config as config_lib, data, evaluate, judge, mesh, methods, pipeline, select,
-                      train)
+from elfs_jax import (artifacts, compare, config as config_lib, data, evaluate, judge, mesh, methods, pipeline, recipes,
+                      select, train)
 
 COLUMNS = ('data', 'encoder', 'clustering', 'proxy', 'classifier', 'settings', 'rate', 'method', 'beta', 'seed', 'n',
            'accuracy', 'choose_seconds', 'train_seconds', 'judge', 'forecast', 'forecast_half')
@@ -99,6 +99,9 @@ def _check(dataset, config):
     raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")
   config_lib.check(config, len(dataset.ids), has_images=dataset.images is not None,
                    has_embeddings=dataset.embeddings is not None)
+  if config.select.beta != 'auto' and float(config.select.beta) > min(settings.rates):
+    raise ValueError(f'select.beta={config.select.beta} leaves no room at {min(settings.rates):.0%} pruned: lower it, '
+                     "or take 'auto'")
 
 
 def _asked_for(names, betas):
@@ -130,7 +133,7 @@ def _what_is_compared(config, encoder, content):
   more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, pipeline.VERSION,
           content]
   return {'data': config.data.name, 'encoder': encoder, 'clustering': config.cluster.method,
-          'proxy': config.proxy.network or 'auto', 'classifier': config.benchmark.classifier,
+          'proxy': recipes.proxy_settings(config).network or 'auto', 'classifier': config.benchmark.classifier,
           'settings': artifacts.fingerprint(parts, more)[:8]}
 
 
@@ -164,16 +167,17 @@ def _pool(unlabelled, labels, config, workdir, seed):
     return selection, time.monotonic() - start
 
   first, _ = coreset(select.floor_count(1 - config.benchmark.rates[0], len(labels)))
-  inputs = pipeline.inputs_of(config.proxy, unlabelled, unlabelled.embeddings)
+  settings = recipes.proxy_settings(config)
+  inputs = recipes.inputs_of(settings, unlabelled, unlabelled.embeddings)
 
   def fit(targets):
-    return train.fit(inputs, targets, int(targets.max()) + 1, pipeline.recipe_of(config.proxy, inputs),
-                     epochs=pipeline.proxy_epochs(config, inputs), mesh=mesh.data_mesh(config.mesh.shards),
+    return train.fit(inputs, targets, int(targets.max()) + 1, recipes.recipe_of(settings, inputs),
+                     epochs=recipes.proxy_epochs(settings, inputs), mesh=mesh.data_mesh(config.mesh.shards),
                      shards=config.mesh.shards, seed=seed)
 
   @functools.cache
   def supervised():
-    key = artifacts.fingerprint(pipeline.VERSION, labels, inputs, config.proxy.to_dict(), config.mesh.shards, seed)
+    key = artifacts.fingerprint(pipeline.VERSION, labels, inputs, settings.to_dict(), config.mesh.shards, seed)
     return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
 
   def cut(difficulty, budget, beta):
@@ -228,7 +232,7 @@ def _grade_by_head(embeddings, labels, pool_rows, test, config, seed, subsets):
 
 def _grade_by_network(inputs, labels, pool_rows, test, config, seed, subsets):
   """Accuracy of the evaluation's network, one subset after the other."""
-  recipe = pipeline.recipe_of(config.evaluate, inputs)
+  recipe = recipes.recipe_of(config.evaluate, inputs)
   for row, chosen in subsets:
     accuracy, seconds = _timed(
         evaluate.downstream_accuracy, inputs, labels, pool_rows[chosen], inputs[test], labels[test],

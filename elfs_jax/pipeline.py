@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, evaluate, judge, mesh as mesh_lib,
-                      neighbors, proxy, select, summary, train, workdir as store)
+                      neighbors, proxy, recipes, select, summary, workdir as store)
 from elfs_jax.encoders import self_supervised
 
 VERSION = 3  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
@@ -121,8 +121,8 @@ def _quality(dataset, chosen):
 def _compare(current, dataset, chosen):
   """Test accuracy per seed of a classifier trained on the coreset, on random subsets and on everything."""
   settings, seed = current.config.evaluate, current.config.seed
-  inputs = inputs_of(settings, dataset, chosen.embeddings)
-  recipe, has_test_set = recipe_of(settings, inputs), dataset.test_images is not None and inputs.ndim == 4
+  inputs = recipes.inputs_of(settings, dataset, chosen.embeddings)
+  recipe, has_test_set = recipes.recipe_of(settings, inputs), dataset.test_images is not None and inputs.ndim == 4
   splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=has_test_set)
   share, classes = len(chosen.indices) / len(dataset.ids), int(dataset.labels.max()) + 1
   key = artifacts.fingerprint(VERSION, inputs, dataset.labels, recipe._asdict(), settings.steps, settings.seeds, seed,
@@ -147,7 +147,10 @@ def _compare(current, dataset, chosen):
              'random': (len(chosen.indices),), 'everything': ()}
   accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
                                 lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}
-  return accuracy | {'test': 'its own test set' if has_test_set else
+  pool = len(splits[0].pool)
+  count = max(1, select.floor_count(share, pool))
+  return accuracy | {'examples': {'coreset': count, 'random': count, 'everything': pool},
+                     'test': 'its own test set' if has_test_set else
                      'a fifth set aside anew for each seed, subsets at the same rate from the rest'}
 
 
@@ -236,8 +239,9 @@ def _temi(run, embeddings, near, classes, key):
 
 
 def _proxy(run, dataset, embeddings, labels, num_classes, key):
-  inputs = inputs_of(run.config.proxy, dataset, embeddings)
-  recipe, epochs = recipe_of(run.config.proxy, inputs), proxy_epochs(run.config, inputs)
+  settings = recipes.proxy_settings(run.config)
+  inputs = recipes.inputs_of(settings, dataset, embeddings)
+  recipe, epochs = recipes.recipe_of(settings, inputs), recipes.proxy_epochs(settings, inputs)
   key = artifacts.fingerprint(key, recipe._asdict(), epochs, run.config.mesh.shards)
   def compute():
     with_checkpoint = store.Checkpointed(run, 'proxy', key)
@@ -262,7 +266,8 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
     clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
     key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, budget,
                                 run.config.judge.to_dict(), seed)
-    judged = store.stage(run, 'judge', key, lambda: _judge(run, embeddings, graph, clusterings, difficulty, budget))
+    judged = store.stage(run, f'judge_{budget}', key,
+                         lambda: _judge(run, embeddings, graph, clusterings, difficulty, budget))
     beta = float(judged['beta'])
   chosen = cut(settings.method, graph, difficulty, budget, beta, seed)
   run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
@@ -315,32 +320,6 @@ def _judge(run, embeddings, graph, clusterings, difficulty, budget):
   gap, half = judge.forecast(scores[betas.index(beta)], scores[len(betas):])
   return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):], 'beta': beta,
           'gap': gap, 'half': half}
-
-
-def inputs_of(settings, dataset, embeddings):
-  """What a training section trains on: the embeddings for the network `mlp` or where there are no images."""
-  return embeddings if settings.network == 'mlp' or dataset.images is None else dataset.images
-
-
-def proxy_epochs(config, inputs):
-  """The proxy's epochs as set, or about 2,400 steps: at least 10 epochs and at most 40."""
-  if config.proxy.epochs is not None:
-    return config.proxy.epochs
-  per_epoch = -(-len(inputs) // recipe_of(config.proxy, inputs).batch)
-  return int(np.clip(round(2400 / per_epoch), 10, 40))
-
-
-def recipe_of(settings, inputs):
-  """`train.Recipe` from a config's training section, its None fields set from the data."""
-  images = inputs.ndim == 4
-  chosen = {name: settings[name] for name in train.Recipe._fields}
-  if chosen['network'] is None:
-    chosen['network'] = 'small' if images else 'mlp'
-  if chosen['batch'] is None:
-    chosen['batch'] = 256 if len(inputs) >= 10_000 else 64
-  if chosen['crop'] is None:
-    chosen['crop'] = min(inputs.shape[1:3]) // 8 if images else 0
-  return train.Recipe(**chosen)
 
 
 def _without_labels(dataset):

@@ -87,7 +87,6 @@ def _rows(metrics):
   for key, name in ROWS:
     values = metrics['accuracy'][key]
     mean, spread, half = (100 * v for v in evaluate.interval(values))
-    count = metrics['n'] if key == 'everything' else metrics['budget']
     words = evaluate.verdict(values, metrics['accuracy']['random']) + ' from random'
     words = '' if key == 'random' else words if words.startswith('no') else words.replace(' from', ' than')
-    yield name, f'{count:,}', f'{mean:.1f} %', f'{spread:.1f}', f'{mean - half:.1f} to {mean + half:.1f}', words
+    yield name, f'{metrics["accuracy"]["examples"][key]:,}', f'{mean:.1f} %', f'{spread:.1f}', f'{mean - half:.1f} to {mean + half:.1f}', words

@@ -140,8 +140,10 @@ def test_the_command(tmp_path, blobs):
                    cwd=tmp_path)
   assert process.returncode == 0, process.stderr
   assert 'gain over random' in process.stdout and len(benchmark.read(tmp_path / 'runs/benchmark_arrays/runs.csv')) == 2
-  for extra, words in ((('--config.benchmark.methods=rondom',), ('rondom', 'random')), ((), ('labels',))):
-    process = launch(*common, f'--config.data.path={tmp_path}/unlabelled.npy', *extra, cwd=tmp_path)
+  for name, extra, words in (('unlabelled.npy', '--config.benchmark.methods=rondom', ('rondom', 'random')),
+                             ('unlabelled.npy', '--config.seed=1', ('labels',)),
+                             ('images.npz', '--config.select.beta=0.9', ('beta=0.9', 'room', '80%'))):
+    process = launch(*common, f'--config.data.path={tmp_path}/{name}', extra, cwd=tmp_path)
     assert process.returncode == 2 and process.stderr.count('\n') == 1 and all(w in process.stderr for w in words)
   process = launch(f'--config={ROOT}/configs/arrays.py:x')
   assert process.returncode == 2 and process.stderr.count('\n') == 1 and 'takes no name' in process.stderr

@@ -66,11 +66,27 @@ def test_only_what_changed_runs_again(tiny, blobs, tmp_path):
   assert not any(stages().values())
   assert all(stages().values())
   tiny.select.budget = 24
-  assert stages() == {'embed': True, 'neighbors': True, 'cluster': True, 'proxy': True, 'clusterings': True, 'judge': False,
-                      'evaluate_coreset': False, 'evaluate_random': False, 'evaluate_everything': True}
+  assert stages() == {'embed': True, 'neighbors': True, 'cluster': True, 'proxy': True, 'clusterings': True,
+                      'judge_24': False, 'evaluate_coreset': False, 'evaluate_random': False,
+                      'evaluate_everything': True}
   tiny.proxy.epochs = 3
   again = stages()
-  assert again['cluster'] and not again['proxy'] and not again['judge']
+  assert again['cluster'] and not again['proxy'] and not again['judge_24']
+
+
+def test_a_judgement_is_kept_for_each_budget(tiny, blobs, tmp_path):
+  for budget, reused in ((12, False), (24, False), (12, True)):
+    tiny.select.budget = budget
+    said = []
+    run(tiny, blobs[0], tmp_path, say=said.append)
+    assert (f'[judge_{budget}] reused' in said) == reused
+
+
+@pytest.mark.parametrize('method, network', [('coverage', 'mlp'), ('double_end', 'small'), ('stratified', 'small')])
+def test_a_proxy_left_open_is_the_one_that_the_method_was_published_with(tiny, blobs, tmp_path, method, network):
+  tiny.select.method, tiny.select.beta, said = method, 0.1, []
+  run(tiny, blobs[0], tmp_path, say=said.append)
+  assert any(line.startswith(f'  {network}, 2 epochs') for line in said)
 
 
 def test_the_python_way_gives_the_same_coreset(tiny, blobs, tmp_path):
@@ -92,8 +108,8 @@ def test_embeddings_alone(tiny, blobs, tmp_path):
 
 @pytest.mark.parametrize('field, value, stage', [
     ('embed.components', 5, 'embed'), ('neighbors.k', 7, 'neighbors'), ('cluster.num_classes', 3, 'cluster'),
-    ('proxy.learning_rate', 0.01, 'proxy'), ('proxy.crop', 0, 'proxy'), ('judge.steps', 5, 'judge'),
-    ('judge.clusterings', 2, 'judge'), ('evaluate.steps', 30, 'evaluate_random')])
+    ('proxy.learning_rate', 0.01, 'proxy'), ('proxy.crop', 0, 'proxy'), ('judge.steps', 5, 'judge_12'),
+    ('judge.clusterings', 2, 'judge_12'), ('evaluate.steps', 30, 'evaluate_random')])
 def test_a_field_reaches_the_stage_that_reads_it(tiny, blobs, tmp_path, field, value, stage):
   images, labels = blobs
   kept = tmp_path / 'stages' / f'{stage}.npz'
