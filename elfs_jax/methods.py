@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elfs_jax import embed, proxy, select
+from elfs_jax import embed, judge, proxy, select
 
 SUPERVISED_BETAS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)  # A ceiling is the best of a fine grid.
 FIXED_BETA = 0.3
@@ -47,6 +47,7 @@ def table(betas):
       Method('prototypes_hard', partial(prototypes, keep='hard'), nested=True),
       Method('prototypes_easy', partial(prototypes, keep='easy'), nested=True),
       Method('d2', d2, nested=True),
+      Method('d2_cut', d2_cut),
       Method('zcore', lambda pool, n: select.zcore(pool.embeddings, n, seed=pool.seed), nested=True),
       Method('typiclust', lambda pool, n: select.typiclust(pool.embeddings, n, seed=pool.seed)),
       Method('badge', lambda pool, n: select.badge(*pool.represent(), n, seed=pool.seed), nested=True),
@@ -79,10 +80,22 @@ def prototypes(pool, budget, *, keep):
 
 def d2(pool, budget):
   """D2 pruning from ELFS's own AUM scaled to [0, 1], on the same embeddings as unit rows; 10 neighbours, gammas 1."""
-  aum = pool.scores['aum']
+  return _d2(pool, np.arange(len(pool.embeddings)), budget, pool.neighbors[:, :10])
+
+
+def d2_cut(pool, budget):
+  """The same after a hard cut, which the published code can make first, of the share that is expected of ours."""
+  n = len(pool.embeddings)
+  beta = judge.prior('coverage', 1 - budget / n)
+  kept = select.hardness_order(difficulty(pool.scores, 'aum', pool.seed))[select.floor_count(beta, n):]
+  return kept[_d2(pool, kept, budget, 10)]
+
+
+def _d2(pool, rows, budget, neighbors):
+  aum = pool.scores['aum'][rows]
   hard = (aum.max() - aum) / max(float(np.ptp(aum)), 1e-12)
-  return select.d2(embed.unit_rows(pool.embeddings), hard, budget, neighbors=pool.neighbors[:, :10],
-                   gamma_forward=1.0, gamma_reverse=1.0)
+  return select.d2(embed.unit_rows(pool.embeddings[rows]), hard, budget, neighbors=neighbors, gamma_forward=1.0,
+                   gamma_reverse=1.0)
 
 
 def supervised_ccs(pool, budget):

@@ -49,7 +49,7 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
   workdir = pathlib.Path(workdir)
   identity = store.claim(workdir, config, dataset)
   run = _start(workdir, config, say, progress)
-  embeddings, key = _embed(run, dataset, identity)
+  embeddings, _, key = _embed(run, dataset, identity)
   graph, key_near = _neighbors(run, embeddings, key)
   labels, num_classes, key = _cluster(run, embeddings, graph[0], key_near)
   scores, key_scores = _proxy(run, dataset, embeddings, labels, num_classes, key)
@@ -62,9 +62,7 @@ def embeddings_of(dataset, config, workdir, *, say=print, progress=None):
   """The embedding stage alone, as in `select_from`. Returns: (embeddings float32 [N,D], the method that made them)."""
   run = _start(pathlib.Path(workdir), config, say, progress)
   content = dataset.embeddings if dataset.images is None else dataset.images
-  embeddings, _ = _embed(run, dataset, artifacts.fingerprint(content))
-  with np.load(run.workdir / 'stages' / 'embed.npz') as file:
-    return embeddings, str(file['method'])
+  return _embed(run, dataset, artifacts.fingerprint(content))[:2]
 
 
 def read_data(config, progress=None):
@@ -177,7 +175,7 @@ def _embed(run, dataset, identity):
     return {'embeddings': found[best], 'method': best} | {f'score_{name}': s for name, s in scores.items()}
   result = store.stage(run, 'embed', key, compute)
   run.say(f'  {result["embeddings"].shape[1]} dimensions, method {result["method"]}{_listing(result)}')
-  return result['embeddings'], key
+  return result['embeddings'], str(result['method']), key
 
 
 def _self_supervised(run, images, key):

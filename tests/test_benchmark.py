@@ -67,6 +67,11 @@ def test_d2_is_not_just_the_hardest(blobs):
   expected = select.d2(unit, (aum.max() - aum) / np.ptp(aum), 40, neighbors=near, gamma_forward=1., gamma_reverse=1.)
   np.testing.assert_array_equal(methods.d2(pool, 40), expected)
   assert len(set(expected) & set(select.hardest(-aum, 40))) < 36
+  kept = np.argsort(aum)[30:]  # 0.15 of 200 are cut where 20 are asked for.
+  kept_hard = (aum[kept].max() - aum[kept]) / np.ptp(aum[kept])
+  among = np.argsort(-(unit[kept] @ unit[kept].T) + 3 * np.eye(170), axis=1)[:, :10]
+  expected = kept[select.d2(unit[kept], kept_hard, 20, neighbors=among, gamma_forward=1., gamma_reverse=1.)]
+  np.testing.assert_array_equal(methods.d2_cut(pool, 20), expected)
 
 
 def test_rows_of_other_settings_are_kept_apart(small, blobs, tmp_path):
