@@ -141,7 +141,7 @@ def summary(rows):
   regrets = regret(rows)
   if regrets:
     out += ['| pruned | lost by beta auto | lost by beta 0.3 |', '|---|---|---|']
-    out += [f'| {rate:.0%} | {_words(auto, ".2f")} | {_words(fixed, ".2f")} |' for rate, (auto, fixed) in
+    out += [f'| {rate:.0%} | {words(auto, ".2f")} | {words(fixed, ".2f")} |' for rate, (auto, fixed) in
             regrets.items()] + ['']
   record = forecast(rows)
   if record:
@@ -161,11 +161,17 @@ def text(lines_by_rate):
     for line in lines:
       spread = f'{line.accuracy.std(ddof=1) * 100:.1f}' if seeds > 1 else ''
       beta = '' if line.beta is None else f'{line.beta:.2f}'
-      closed = '' if line.closure is None else _words(line.closure, '.0f')
-      gained = '' if line.method == 'random' else _words(line.gain, '+.2f')
+      closed = '' if line.closure is None else words(line.closure, '.0f')
+      gained = '' if line.method == 'random' else words(line.gain, '+.2f')
       out.append(f'| {line.method} | {beta} | {line.accuracy.mean():.1%} | {spread} | {gained} | {closed} |')
     out.append('')
   return '\n'.join(out)
+
+
+def words(estimate, form):
+  """An `Estimate` of a share as text in points, its interval in brackets; form: a format spec such as '+.2f'."""
+  mean = f'{estimate.mean * 100:{form}}'
+  return mean if np.isnan(estimate.low) else f'{mean} [{estimate.low * 100:{form}}, {estimate.high * 100:{form}}]'
 
 
 def figure(lines_by_rate, path, title, shown=8):
@@ -216,8 +222,3 @@ def _interval(mean, draws):
     return Estimate(float(mean), float('nan'), float('nan'))
   low, high = np.nanpercentile(draws, [2.5, 97.5])
   return Estimate(float(mean), float(low), float(high))
-
-
-def _words(estimate, form):
-  mean = f'{estimate.mean * 100:{form}}'
-  return mean if np.isnan(estimate.low) else f'{mean} [{estimate.low * 100:{form}}, {estimate.high * 100:{form}}]'

@@ -1,0 +1,97 @@
+"""What several benchmarks say together: ours beside the best rivals on every set, the regret of beta, the forecast.
+
+  python benchmarks/sets.py --figure=sets.png runs/benchmark_digits runs/benchmark_synthetic ...
+
+Reads each folder's runs.csv, the rows of its last settings; prints Markdown, and draws the gains over random.
+"""
+import pathlib
+
+from absl import app, flags
+from matplotlib import figure
+import numpy as np
+
+from elfs_jax import benchmark, compare
+
+SHOWN = ('elfs', 'facility_location', 'k_center', 'd2', 'd2_cut', 'zcore', 'typiclust', 'balanced', 'double_end_fixed')
+OURS = ('elfs', 'double_end', 'no_hard_cut')
+FIGURE = flags.DEFINE_string('figure', None, 'Where to draw the gains over random.')
+DRAWN = {'elfs': 'tab:red', 'facility_location': 'tab:blue', 'k_center': 'tab:orange', 'd2': 'tab:purple',
+         'double_end_fixed': 'tab:gray'}
+LEAST = -8  # Points; what is below is drawn at the edge, as an arrow.
+
+
+def main(argv):
+  if len(argv) < 2:
+    raise app.UsageError('name one or more workdirs of benchmarks')
+  rows = {folder: last(benchmark.read(pathlib.Path(folder) / 'runs.csv')) for folder in argv[1:]}
+  tables = {folder: compare.table(own) for folder, own in rows.items()}
+  print('| set, pruned | seeds | random | ' + ' | '.join(SHOWN) + ' | ceiling | closure | ours among label-free |')
+  print('|---' * (len(SHOWN) + 6) + '|')
+  for folder, table in tables.items():
+    for rate, lines in table.items():
+      print(line(rows[folder][0]['data'], rate, {entry.method: entry for entry in lines}))
+  print('\n| set | pruned | lost by beta auto | lost by beta 0.3 |\n|---|---|---|---|')
+  for own in rows.values():
+    for rate, (auto, fixed) in compare.regret(own).items():
+      print(f'| {own[0]["data"]} | {rate:.0%} | {compare.words(auto, ".1f")} | {compare.words(fixed, ".1f")} |')
+  print()
+  records = [compare.forecast(own) for own in rows.values()]
+  for own, record in zip(rows.values(), records):
+    right = f', {record["right"]:.0%} rightly' if record['said'] else ''
+    print(f'{own[0]["data"]}: rank correlation {record["rank"]:.2f} over {record["cases"]} cases, a side named in '
+          f'{record["said"]}{right}')
+  if FIGURE.value:
+    draw(tables, [own[0]['data'] for own in rows.values()])
+  said = sum(record['said'] for record in records)
+  right = sum(record['said'] * record['right'] for record in records if record['said'])
+  print(f'all: a side named in {said} of {sum(record["cases"] for record in records)}, rightly in {right:.0f}')
+
+
+def last(rows):
+  """The rows that were made with the settings of the last one."""
+  return [row for row in rows if row['settings'] == rows[-1]['settings']]
+
+
+def line(name, rate, found):
+  """One row of the first table: gains in points, the closure and ours' place among the label-free."""
+  free = sorted((entry for entry in found.values() if not entry.method.startswith(('supervised_', 'random'))
+                 and (entry.method == 'elfs' or not entry.method.startswith(OURS))), key=lambda e: -e.accuracy.mean())
+  place = 1 + [entry.method for entry in free].index('elfs')
+  ahead = f', after {free[0].method}' if place > 1 else ''
+  ceiling = max((e for e in found.values() if e.method.startswith('supervised_')), key=lambda e: e.accuracy.mean())
+  gains = [f'{100 * found[method].gain.mean:+.1f}' if method in found else '' for method in SHOWN]
+  low, high = 100 * found['elfs'].gain.low, 100 * found['elfs'].gain.high
+  gains[0] = f'**{gains[0]}** [{low:+.1f}, {high:+.1f}]'
+  random = 100 * found['random'].accuracy
+  spread = f' +- {random.std(ddof=1):.1f}' if len(random) > 1 else ''
+  closure = found['elfs'].closure
+  closed = '' if closure is None else f'{closure.mean:.0%}'
+  return (f'| {name}, {rate:.0%} | {len(random)} | {np.mean(random):.1f}{spread} | ' + ' | '.join(gains)
+          + f' | {100 * ceiling.gain.mean:+.1f} | {closed} | {place} of {len(free)}{ahead} |')
+
+
+def draw(tables, names):
+  """Points above random with 95 % intervals: a panel per prune rate, a column per set."""
+  rates = list(next(iter(tables.values())))
+  picture = figure.Figure(figsize=(11, 3.6), layout='constrained')
+  panels = picture.subplots(1, len(rates), sharey=True)
+  for axes, rate in zip(np.atleast_1d(panels), rates):
+    axes.axhline(0, color='black', linewidth=0.8)
+    for turn, (method, color) in enumerate(DRAWN.items()):
+      gains = [next(entry.gain for entry in table[rate] if entry.method == method) for table in tables.values()]
+      mean, low, high = 100 * np.array(gains).T
+      place, inside = np.arange(len(names)) + 0.13 * (turn - 2), mean >= LEAST
+      axes.errorbar(place[inside], mean[inside], (np.nan_to_num(mean - low)[inside], np.nan_to_num(high - mean)[inside]),
+                    fmt='o', color=color, markersize=5 if method == 'elfs' else 3.5, elinewidth=0.9, label=method)
+      axes.plot(place[~inside], np.full((~inside).sum(), LEAST + 0.3), 'v', color=color, markersize=5)
+    axes.set(title=f'{rate:.0%} pruned', xticks=np.arange(len(names)), ylim=(LEAST, None))
+    axes.set_xticklabels([name.replace('fashion_mnist', 'fashion').replace('_', '\n') for name in names], fontsize=7)
+    axes.grid(axis='y', alpha=0.3)
+  np.atleast_1d(panels)[0].set_ylabel('points above random')
+  picture.legend(*np.atleast_1d(panels)[0].get_legend_handles_labels(), loc='outside right center', fontsize=8,
+                 frameon=False)
+  picture.savefig(FIGURE.value, dpi=130)
+
+
+if __name__ == '__main__':
+  app.run(main)
