@@ -8,7 +8,7 @@ import numpy as np
 
 from elfs_jax import embed, judge, proxy, select
 
-SUPERVISED_BETAS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)  # A ceiling is the best of a fine grid.
+SUPERVISED_BETAS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # A ceiling is the best of a fine grid.
 FIXED_BETA = 0.3
 # The hard cut of CCS with AUM on CIFAR-10 (arXiv 2210.15809, appendix): prune rate -> beta.
 CCS_CUT = ((0.3, 0.0), (0.5, 0.0), (0.7, 0.1), (0.8, 0.1), (0.9, 0.3))
