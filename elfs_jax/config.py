@@ -70,7 +70,7 @@ def get_config():
   config.select.beta = _any('auto')  # fraction dropped from the hard end; auto: searched without labels
 
   config.judge = ConfigDict()
-  config.judge.betas = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+  config.judge.betas = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
   config.judge.clusterings = 6       # that the difficulty did not use
   config.judge.folds = 3             # tenths set aside, each with its own candidates
   config.judge.steps = 200

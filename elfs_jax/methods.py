@@ -84,9 +84,9 @@ def d2(pool, budget):
 
 
 def d2_cut(pool, budget):
-  """The same after a hard cut, which the published code can make first, of the share that is expected of ours."""
+  """The same after a hard cut, which the published code can make first, of the share that ours cuts in noisy data."""
   n = len(pool.embeddings)
-  beta = judge.prior('coverage', 1 - budget / n)
+  beta = judge.least_beta(1.0, 1 - budget / n)
   kept = select.hardness_order(difficulty(pool.scores, 'aum', pool.seed))[select.floor_count(beta, n):]
   return kept[_d2(pool, kept, budget, 10)]
 

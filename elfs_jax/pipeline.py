@@ -263,7 +263,7 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
   elif beta == 'auto':
     clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
     key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, budget,
-                                run.config.judge.to_dict(), seed)
+                                run.config.judge.to_dict(), judge.FLOCK, seed)
     judged = store.stage(run, f'judge_{budget}', key,
                          lambda: _judge(run, embeddings, graph, clusterings, difficulty, budget))
     beta = float(judged['beta'])
@@ -299,25 +299,31 @@ def _clusterings(run, embeddings, num_classes, key):
 
 def _judge(run, embeddings, graph, clusterings, difficulty, budget):
   """Grade each beta, and random subsets, on tenths set aside; then how the choice compares with random."""
-  settings, n, seed = run.config.judge, len(difficulty), run.config.seed
+  settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
   held = max(1, n // HOLD_OUT)
   count = max(1, select.floor_count(budget / n, n - held))
-  betas = [b for b in settings.betas if select.floor_count(b, n) + budget <= n
+  least, more = 0.0, {}
+  if method == 'coverage':
+    more = {'flock': judge.flock(*graph, difficulty)}
+    least = judge.least_beta(more['flock'], 1 - budget / n)
+  tried = sorted({*settings.betas, least} if least else settings.betas)
+  betas = [b for b in tried if b >= least and select.floor_count(b, n) + budget <= n
            and select.floor_count(b, n - held) + count <= n - held] or [0.0]
   def fold(turn):
     order = np.random.default_rng([seed, turn, 0x10d6]).permutation(n)
     held_out, rest = np.sort(order[:held]), np.sort(order[held:])
     graph_rest = neighbors.among(graph, rest)
-    chosen = [rest[cut(run.config.select.method, graph_rest, difficulty[rest], count, b, seed)] for b in betas]
+    chosen = [rest[cut(method, graph_rest, difficulty[rest], count, b, seed)] for b in betas]
     randoms = [rest[select.random(len(rest), count, seed=[seed, turn, i])] for i in range(settings.randoms)]
     return judge.grade(embeddings, np.stack(chosen + randoms), clusterings, held_out, steps=settings.steps,
                        seed=seed, fold=turn)
   folds = run.progress(range(settings.folds), desc='judging', total=settings.folds)
   scores = np.concatenate([fold(turn) for turn in folds], 2)
-  beta = judge.choose_beta(np.array(betas), scores[:len(betas)], judge.prior(run.config.select.method, 1 - budget / n))
+  expected = None if method == 'coverage' else judge.published_beta(1 - budget / n)
+  beta = judge.choose_beta(np.array(betas), scores[:len(betas)], expected)
   gap, half = judge.forecast(scores[betas.index(beta)], scores[len(betas):])
   return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):], 'beta': beta,
-          'gap': gap, 'half': half}
+          'gap': gap, 'half': half} | more
 
 
 def _without_labels(dataset):

@@ -1,7 +1,7 @@
 """What a run says at its end: the table with random choice beside it, the forecast, and the report page."""
 import numpy as np
 
-from elfs_jax import evaluate, proxy, report
+from elfs_jax import evaluate, judge, proxy, report
 
 ROWS = (('coreset', 'ELFS coreset'), ('random', 'random subset'), ('everything', 'everything'))
 
@@ -10,6 +10,9 @@ def judgement(judged):
   """The judge's table as text: its score for each beta, and for random subsets beside them."""
   mean = judged['scores'].mean((1, 2)) * 100
   lines = ['  label-free judge     beta   score']
+  if judged.get('flock', 0) > judge.FLOCK:
+    lines.insert(0, f'  without a cut {judged["flock"]:.0%} of a tenth would be of the hardest tenth, isolated and likely '
+                    f'noise: beta is {min(judged["betas"]):g} or more')
   lines += [f'  {"-> " if b == judged["beta"] else "   ":>20}{b:5.2f}   {m:5.1f}' for b, m in zip(judged['betas'], mean)]
   lines.append(f'  {"":>20}random  {judged["random_scores"].mean() * 100:5.1f}')
   return '\n'.join(lines + ['  forecast without labels: ' + forecast_words(judged)])

@@ -1,6 +1,6 @@
 import numpy as np
 
-from elfs_jax import judge
+from elfs_jax import judge, neighbors, select
 
 
 def blobs(n=400, classes=4, width=6, seed=0):
@@ -44,10 +44,27 @@ def test_the_choice_is_within_two_standard_errors_of_the_best_and_nearest_to_wha
   assert 0.0 not in taken and len(taken) > 1  # What is expected does not outweigh what is clearly worse.
 
 
-def test_what_is_expected_is_the_published_beta_or_our_own():
-  assert [judge.prior('double_end', rate) for rate in (0.3, 0.5, 0.7, 0.9)] == [0.1, 0.2, 0.4, 0.4]
-  assert [judge.prior('coverage', rate) for rate in (0.3, 0.7, 0.9)] == [0.0, 0.05, 0.15]
+def test_the_published_beta_is_expected_and_without_one_the_best_is_taken():
+  assert [judge.published_beta(rate) for rate in (0.3, 0.5, 0.7, 0.9)] == [0.1, 0.2, 0.4, 0.4]
   assert judge.choose_beta(np.arange(8) / 10, np.zeros((8, 2, 2)), 0.42) == 0.4
+  scores = np.random.default_rng(0).normal(size=(5, 6, 3))
+  assert judge.choose_beta(np.arange(5) / 10, scores) == max(range(5), key=lambda i: scores[i].mean()) / 10
+
+
+def test_a_cover_flocks_to_hard_examples_only_where_they_are_isolated():
+  rng = np.random.default_rng(0)
+  centres = rng.normal(size=(8, 12))
+  dense = centres[rng.integers(0, 8, 900)] + 0.05 * rng.normal(size=(900, 12))
+  scattered = 2 * rng.normal(size=(100, 12))
+  x = np.concatenate([dense, scattered])
+  graph = neighbors.knn(x, 20)
+  hard_where_isolated = np.concatenate([rng.random(900), 2 + rng.random(100)])
+  hard_elsewhere = np.concatenate([2 + rng.random(100), rng.random(900)])
+  flocking, calm = judge.flock(*graph, hard_where_isolated), judge.flock(*graph, hard_elsewhere)
+  chosen = select.coverage(*graph, hard_where_isolated, 100, 0.0, fade=np.inf)
+  assert flocking == np.mean(chosen >= 900) > 0.5 and calm < 0.2
+  assert [judge.least_beta(flocking, rate) for rate in (0.3, 0.7, 0.9)] == [0.0, 0.05, 0.15]
+  assert judge.least_beta(calm, 0.9) == 0
 
 
 def test_the_forecast_covers_what_a_random_draw_would_score():
