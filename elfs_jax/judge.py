@@ -100,7 +100,7 @@ def flock(neighbors, similarity, difficulty):
 
 
 def least_beta(flocking, rate):
-  """The smallest beta that `coverage` may try at this share pruned: 0, or the measured one where `flock` is large."""
+  """The least beta that `coverage` may try at this share pruned: 0, or the measured one where `flock` is large."""
   return float(np.interp(rate, *zip(*COVERAGE_BETA))) if flocking > FLOCK else 0.0
 
 
@@ -109,17 +109,16 @@ def published_beta(rate):
   return float(np.interp(rate, *zip(*PUBLISHED_BETA)))
 
 
-def choose_beta(betas, scores, expected=None):
-  """The beta of the best mean score; with one expected, of those within two standard errors of it the nearest to that.
+def choose_beta(betas, scores, expected):
+  """The beta to use: of those within two standard errors of the best mean score, the nearest to the expected one.
 
   The error is that of the difference to the best over all runs, which share held-out part, start and draws. Two, not
   one, since the judge's labels have errors that no number of runs averages away.
-  Args: betas: float [R]; scores: float [R,Q,folds] from `grade`; expected: a beta, or None. Returns: float.
+  Args: betas: float [R]; scores: float [R,Q,folds] from `grade`; expected: `least_beta` or `published_beta`.
+  Returns: float.
   """
   runs = scores.reshape(len(betas), -1)
   lost = runs[runs.mean(1).argmax()] - runs
-  if expected is None:
-    return float(betas[lost.mean(1).argmin()])
   error = lost.std(1, ddof=1) / np.sqrt(lost.shape[1]) if lost.shape[1] > 1 else 0.0
   near = np.asarray(betas)[lost.mean(1) <= 2 * error + 1e-12]
   return float(min(near, key=lambda b: (abs(b - expected), b)))

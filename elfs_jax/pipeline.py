@@ -319,7 +319,7 @@ def _judge(run, embeddings, graph, clusterings, difficulty, budget):
                        seed=seed, fold=turn)
   folds = run.progress(range(settings.folds), desc='judging', total=settings.folds)
   scores = np.concatenate([fold(turn) for turn in folds], 2)
-  expected = None if method == 'coverage' else judge.published_beta(1 - budget / n)
+  expected = least if method == 'coverage' else judge.published_beta(1 - budget / n)
   beta = judge.choose_beta(np.array(betas), scores[:len(betas)], expected)
   gap, half = judge.forecast(scores[betas.index(beta)], scores[len(betas):])
   return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):], 'beta': beta,
