@@ -11,7 +11,7 @@ def judgement(judged):
   mean = judged['scores'].mean((1, 2)) * 100
   lines = ['  label-free judge     beta   score']
   if judged.get('flock', 0) > judge.FLOCK:
-    lines.insert(0, f'  without a cut {judged["flock"]:.0%} of a tenth would be of the hardest tenth, isolated and likely '
+    lines.insert(0, f'  uncut, {judged["flock"]:.0%} of the choice would be of the hardest tenth, isolated and likely '
                     f'noise: beta is {min(judged["betas"]):g} or more')
   lines += [f'  {"-> " if b == judged["beta"] else "   ":>20}{b:5.2f}   {m:5.1f}' for b, m in zip(judged['betas'], mean)]
   lines.append(f'  {"":>20}random  {judged["random_scores"].mean() * 100:5.1f}')
