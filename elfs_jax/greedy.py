@@ -117,25 +117,24 @@ class FacilityLocation:
       return sum(pool.map(block, range(0, len(rows), step)), np.zeros(len(self.x_ND)))
 
 
-def cover_graph(neighbors, similarity, weight, count):
+def cover_graph(neighbors, similarity, allowed, count):
   """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower index.
 
-  Args: neighbors: int [N,k], -1 for none; similarity: float [N,k], best first; weight: float [N], 0 for examples that
-    are left out. Returns: int64 [count], in the order of choice. See `select.coverage` for what is maximised.
+  Args: neighbors: int [N,k], -1 for none; similarity: float [N,k], best first; allowed: bool [N], what may be chosen;
+    all are to be covered. Returns: int64 [count], in the order of choice. See `select.coverage` for what is maximised.
   """
   n, k = neighbors.shape
   floor = similarity[:, -1].astype(np.float64)
   covered, by = np.repeat(np.arange(n), k), neighbors.ravel()
   value = np.maximum(similarity - floor[:, None], 0).ravel()
-  counts = np.append(weight > 0, False)  # The last answers for -1, no neighbour.
-  keep = (value > 0) & counts[covered] & counts[by]
-  own = np.flatnonzero(counts)
+  keep = (value > 0) & np.append(allowed, False)[by]  # The last answers for -1, no neighbour.
+  own = np.flatnonzero(allowed)
   covered, by = np.append(covered[keep], own), np.append(by[keep], own)
   value = np.append(value[keep], 1 - floor[own])
   order = np.argsort(by, kind='stable')
   covered, value = covered[order], value[order]
   ends = np.searchsorted(by[order], np.arange(n + 1))
-  gain = np.bincount(by[order], weight[covered] * value, minlength=n)
+  gain = np.bincount(by[order], value, minlength=n)
   heap = [(-gain[j], j) for j in own.tolist()]
   heapq.heapify(heap)
   cover, fresh, chosen = np.zeros(n), np.zeros(n, np.int64), []
@@ -147,7 +146,6 @@ def cover_graph(neighbors, similarity, weight, count):
       chosen.append(j)
       cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
     else:
-      more = np.maximum(value[rows] - cover[covered[rows]], 0)
-      heapq.heapreplace(heap, (-float((weight[covered[rows]] * more).sum()), j))
+      heapq.heapreplace(heap, (-float(np.maximum(value[rows] - cover[covered[rows]], 0).sum()), j))
       fresh[j] = len(chosen)
   return np.array(chosen, np.int64)

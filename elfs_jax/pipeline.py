@@ -263,7 +263,7 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
   elif beta == 'auto':
     clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
     key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, budget,
-                                run.config.judge.to_dict(), judge.FLOCK, seed)
+                                run.config.judge.to_dict(), judge.LEAST_BETA, judge.NOISY_BETA, judge.FLOCK, seed)
     judged = store.stage(run, f'judge_{budget}', key,
                          lambda: _judge(run, embeddings, graph, clusterings, difficulty, budget))
     beta = float(judged['beta'])
@@ -306,7 +306,7 @@ def _judge(run, embeddings, graph, clusterings, difficulty, budget):
   if method == 'coverage':
     more = {'flock': judge.flock(*graph, difficulty)}
     least = judge.least_beta(more['flock'], 1 - budget / n)
-  tried = sorted({*settings.betas, least} if least else settings.betas)
+  tried = sorted({*settings.betas, least} if method == 'coverage' else settings.betas)
   betas = [b for b in tried if b >= least and select.floor_count(b, n) + budget <= n
            and select.floor_count(b, n - held) + count <= n - held] or [0.0]
   def fold(turn):

@@ -49,34 +49,31 @@ def stratified(difficulty, budget, beta, *, strata=50, seed):
   return kept[np.sort(np.concatenate(chosen).astype(np.int64))]
 
 
-def coverage(neighbors, similarity, difficulty, budget, beta, *, fade=0.8):
-  """Drop the hardest, then choose what covers the rest, the harder the rest the more it counts.
+def coverage(neighbors, similarity, difficulty, budget, beta):
+  """Choose what covers everything, but none of the hardest.
 
   Ours, not published: `double_end` fixes how hard the examples are, and this lets none of them stand for another. It
-  is facility location over the graph of neighbours: example i of weight w_i is covered by the chosen j among its k
-  neighbours to max(s_ij - s_ik), where s_ik is the similarity of its last neighbour, by itself to 1 - s_ik, and what
-  is chosen next adds most to the sum of w_i times that (lazy greedy, exact). w falls as exp(-r / (`fade` * N)) with
-  the rank r after the hard cut; what was cut neither covers nor needs cover.
+  is facility location over the graph of neighbours: example i is covered by the chosen j among its k neighbours to
+  max(s_ij - s_ik), where s_ik is the similarity of its last neighbour, by itself to 1 - s_ik, and what is chosen next
+  adds most to the sum of that (lazy greedy, exact). The beta * N hardest are not chosen, since their labels teach
+  least, but need cover like the rest.
 
   Args:
     neighbors: int [N,k], the nearest others of each, best first; -1 where there is none (`neighbors.among`).
     similarity: float [N,k], their cosine similarity.
     difficulty, budget, beta: as in `double_end`.
-    fade: in shares of N, above 0; infinity weighs all alike.
   Returns: int64 [n], hardest first. Raises: as `double_end`, and ValueError for shapes that do not fit.
   """
   order = hardness_order(difficulty)
   cut, count = _cuts(len(order), budget, beta)
-  if not fade > 0:
-    raise ValueError(f'fade={fade} must be above 0')
   neighbors, similarity = np.asarray(neighbors), np.asarray(similarity)
   if neighbors.shape != similarity.shape or neighbors.shape[:1] != order.shape or neighbors.ndim != 2:
     raise ValueError(f'neighbors {neighbors.shape} and similarity {similarity.shape} must both be [N,k] with '
                      f'N={len(order)}, as many as difficulties')
-  weight = np.zeros(len(order))
-  weight[order[cut:]] = np.exp(-np.arange(len(order) - cut) / (fade * len(order)))
+  allowed = np.ones(len(order), bool)
+  allowed[order[:cut]] = False
   chosen = np.zeros(len(order), bool)
-  chosen[cover_graph(neighbors, similarity, weight, count)] = True
+  chosen[cover_graph(neighbors, similarity, allowed, count)] = True
   return order[chosen[order]]
 
 

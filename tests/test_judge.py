@@ -59,10 +59,10 @@ def test_a_cover_flocks_to_hard_examples_only_where_they_are_isolated():
   hard_where_isolated = np.concatenate([rng.random(900), 2 + rng.random(100)])
   hard_elsewhere = np.concatenate([2 + rng.random(100), rng.random(900)])
   flocking, calm = judge.flock(*graph, hard_where_isolated), judge.flock(*graph, hard_elsewhere)
-  chosen = select.coverage(*graph, hard_where_isolated, 100, 0.0, fade=np.inf)
+  chosen = select.coverage(*graph, hard_where_isolated, 100, 0.0)
   assert flocking == np.mean(chosen >= 900) > 0.5 and calm < 0.2
   assert [judge.least_beta(flocking, rate) for rate in (0.3, 0.7, 0.9)] == [0.0, 0.05, 0.15]
-  assert judge.least_beta(calm, 0.9) == 0
+  assert [judge.least_beta(calm, rate) for rate in (0.3, 0.7, 0.9)] == [0.0, 0.05, 0.05]
 
 
 def test_the_forecast_covers_what_a_random_draw_would_score():

@@ -112,13 +112,13 @@ def test_select_needs_no_jax():
   assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[1]'
 
 
-def covered(neighbors, similarity, weight, chosen):
+def covered(neighbors, similarity, chosen):
   """What `coverage` maximises, by definition."""
   total = 0.0
-  for i in np.flatnonzero(weight):
+  for i in range(len(neighbors)):
     last = similarity[i, -1]
     values = [similarity[i, r] - last for r, j in enumerate(neighbors[i]) if j >= 0 and j in chosen]
-    total += weight[i] * max([0.0, *values, *([1 - last] if i in chosen else [])])
+    total += max([0.0, *values, *([1 - last] if i in chosen else [])])
   return total
 
 
@@ -129,20 +129,17 @@ def graph(x, k):
   return near, np.take_along_axis(similarity, near, 1)
 
 
-@pytest.mark.parametrize('fade', (0.8, np.inf))
-def test_coverage_is_plain_greedy_on_what_the_hard_cut_leaves(fade):
+@pytest.mark.parametrize('beta', (0.0, 0.1))
+def test_coverage_is_plain_greedy_over_all_with_all_but_the_hardest(beta):
   rng = np.random.default_rng(5)
   x, difficulty = rng.normal(size=(60, 4)), rng.permutation(60).astype(float)
   near, similarity = graph(x, 8)
   near[rng.random(near.shape) < 0.1] = -1
-  order = np.argsort(-difficulty)
-  weight = np.zeros(60)
-  weight[order[6:]] = np.exp(-np.arange(54) / (fade * 60))
-  plain = []
+  allowed, plain = np.argsort(-difficulty)[round(60 * beta):], []
   for _ in range(15):
-    left = [j for j in np.flatnonzero(weight) if j not in plain]
-    plain.append(max(left, key=lambda j: covered(near, similarity, weight, {*plain, j})))
-  chosen = select.coverage(near, similarity, difficulty, 15, 0.1, fade=fade)
+    left = [j for j in sorted(allowed) if j not in plain]
+    plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j})))
+  chosen = select.coverage(near, similarity, difficulty, 15, beta)
   assert set(chosen.tolist()) == set(plain)
   assert (np.diff(difficulty[chosen]) < 0).all()  # Hardest first.
 
@@ -169,5 +166,3 @@ def test_coverage_names_what_is_wrong():
                            ((near, similarity, np.arange(6.0), 4, 0.5), 'no room')):
     with pytest.raises(ValueError, match=words):
       select.coverage(*arguments)
-  with pytest.raises(ValueError, match='fade'):
-    select.coverage(near, similarity, np.arange(6.0), 2, 0.0, fade=0)
