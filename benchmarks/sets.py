@@ -29,7 +29,7 @@ def main(argv):
   print('|---' * (len(SHOWN) + 6) + '|')
   for folder, table in tables.items():
     for rate, lines in table.items():
-      print(line(rows[folder][0]['data'], rate, {entry.method: entry for entry in lines}))
+      print(row(rows[folder][0]['data'], rate, lines))
   print('\n| set | pruned | lost by beta auto | lost by beta 0.3 |\n|---|---|---|---|')
   for own in rows.values():
     for rate, (auto, fixed) in compare.regret(own).items():
@@ -52,21 +52,20 @@ def last(rows):
   return [row for row in rows if row['settings'] == rows[-1]['settings']]
 
 
-def line(name, rate, found):
-  """One row of the first table: gains in points, the closure and ours' place among the label-free."""
-  free = sorted((entry for entry in found.values() if not entry.method.startswith(('supervised_', 'random'))
-                 and (entry.method == 'elfs' or not entry.method.startswith(OURS))), key=lambda e: -e.accuracy.mean())
-  place = 1 + [entry.method for entry in free].index('elfs')
-  ahead = f', after {free[0].method}' if place > 1 else ''
-  ceiling = max((e for e in found.values() if e.method.startswith('supervised_')), key=lambda e: e.accuracy.mean())
-  gains = [f'{100 * found[method].gain.mean:+.1f}' if method in found else '' for method in SHOWN]
-  low, high = 100 * found['elfs'].gain.low, 100 * found['elfs'].gain.high
-  gains[0] = f'**{gains[0]}** [{low:+.1f}, {high:+.1f}]'
+def row(name, rate, lines):
+  """One row of the first table, from `compare.table`'s lines: gains in points, the closure, ours' place."""
+  found = {line.method: line for line in lines}
+  free = [method for method in found if method == 'elfs' or not method.startswith((*OURS, 'supervised_', 'random'))]
+  place = 1 + free.index('elfs')
+  ahead = f', after {free[0]}' if place > 1 else ''
+  gains = [f'{100 * found[method].gain.mean:+.1f}' if method in found else '' for method in SHOWN[1:]]
   random = 100 * found['random'].accuracy
   spread = f' +- {random.std(ddof=1):.1f}' if len(random) > 1 else ''
+  ceiling = next(line for line in lines if line.method.startswith('supervised_'))
   closure = found['elfs'].closure
   closed = '' if closure is None else f'{closure.mean:.0%}'
-  return (f'| {name}, {rate:.0%} | {len(random)} | {np.mean(random):.1f}{spread} | ' + ' | '.join(gains)
+  return (f'| {name}, {rate:.0%} | {len(random)} | {np.mean(random):.1f}{spread} | '
+          + ' | '.join([f'**{compare.words(found["elfs"].gain, "+.1f")}**', *gains])
           + f' | {100 * ceiling.gain.mean:+.1f} | {closed} | {place} of {len(free)}{ahead} |')
 
 
@@ -74,8 +73,8 @@ def draw(tables, names):
   """Points above random with 95 % intervals: a panel per prune rate, a column per set."""
   rates = list(next(iter(tables.values())))
   picture = figure.Figure(figsize=(11, 3.6), layout='constrained')
-  panels = picture.subplots(1, len(rates), sharey=True)
-  for axes, rate in zip(np.atleast_1d(panels), rates):
+  panels = picture.subplots(1, len(rates), sharey=True, squeeze=False)[0]
+  for axes, rate in zip(panels, rates):
     axes.axhline(0, color='black', linewidth=0.8)
     for turn, (method, color) in enumerate(DRAWN.items()):
       gains = [next(entry.gain for entry in table[rate] if entry.method == method) for table in tables.values()]
@@ -87,8 +86,8 @@ def draw(tables, names):
     axes.set(title=f'{rate:.0%} pruned', xticks=np.arange(len(names)), ylim=(LEAST, None))
     axes.set_xticklabels([name.replace('fashion_mnist', 'fashion').replace('_', '\n') for name in names], fontsize=7)
     axes.grid(axis='y', alpha=0.3)
-  np.atleast_1d(panels)[0].set_ylabel('points above random')
-  picture.legend(*np.atleast_1d(panels)[0].get_legend_handles_labels(), loc='outside right center', fontsize=8,
+  panels[0].set_ylabel('points above random')
+  picture.legend(*panels[0].get_legend_handles_labels(), loc='outside right center', fontsize=8,
                  frameon=False)
   picture.savefig(FIGURE.value, dpi=130)
 

@@ -122,12 +122,12 @@ def _compare(current, dataset, chosen):
   inputs = recipes.inputs_of(settings, dataset, chosen.embeddings)
   recipe, has_test_set = recipes.recipe_of(settings, inputs), dataset.test_images is not None and inputs.ndim == 4
   splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=has_test_set)
-  share, classes = len(chosen.indices) / len(dataset.ids), int(dataset.labels.max()) + 1
+  classes, pool_size = int(dataset.labels.max()) + 1, len(splits[0].pool)
+  count = max(1, select.floor_count(len(chosen.indices) / len(dataset.ids), pool_size))
   key = artifacts.fingerprint(VERSION, inputs, dataset.labels, recipe._asdict(), settings.steps, settings.seeds, seed,
                               current.mesh.devices.size,
                               *((dataset.test_images, dataset.test_labels) if has_test_set else ()))
   def subset(name, pool, run_seed):
-    count = max(1, select.floor_count(share, len(pool)))
     if name == 'coreset':
       method = current.config.select.method
       return pool[cut(method, neighbors.among(chosen.graph, pool), chosen.difficulty[pool], count, chosen.beta, seed)]
@@ -145,9 +145,7 @@ def _compare(current, dataset, chosen):
              'random': (len(chosen.indices),), 'everything': ()}
   accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
                                 lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}
-  pool = len(splits[0].pool)
-  count = max(1, select.floor_count(share, pool))
-  return accuracy | {'examples': {'coreset': count, 'random': count, 'everything': pool},
+  return accuracy | {'examples': {'coreset': count, 'random': count, 'everything': pool_size},
                      'test': 'its own test set' if has_test_set else
                      'a fifth set aside anew for each seed, subsets at the same rate from the rest'}
 
@@ -302,12 +300,13 @@ def _judge(run, embeddings, graph, clusterings, difficulty, budget):
   settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
   held = max(1, n // HOLD_OUT)
   count = max(1, select.floor_count(budget / n, n - held))
-  least, more = 0.0, {}
   if method == 'coverage':
-    more = {'flock': judge.flock(*graph, difficulty)}
-    least = judge.least_beta(more['flock'], 1 - budget / n)
-  tried = sorted({*settings.betas, least} if method == 'coverage' else settings.betas)
-  betas = [b for b in tried if b >= least and select.floor_count(b, n) + budget <= n
+    flock = {'flock': judge.flock(*graph, difficulty)}
+    expected = judge.least_beta(flock['flock'], 1 - budget / n)
+    betas = {expected, *(b for b in settings.betas if b > expected)}
+  else:
+    flock, expected, betas = {}, judge.published_beta(1 - budget / n), settings.betas
+  betas = [b for b in sorted(betas) if select.floor_count(b, n) + budget <= n
            and select.floor_count(b, n - held) + count <= n - held] or [0.0]
   def fold(turn):
     order = np.random.default_rng([seed, turn, 0x10d6]).permutation(n)
@@ -319,11 +318,10 @@ def _judge(run, embeddings, graph, clusterings, difficulty, budget):
                        seed=seed, fold=turn)
   folds = run.progress(range(settings.folds), desc='judging', total=settings.folds)
   scores = np.concatenate([fold(turn) for turn in folds], 2)
-  expected = least if method == 'coverage' else judge.published_beta(1 - budget / n)
   beta = judge.choose_beta(np.array(betas), scores[:len(betas)], expected)
   gap, half = judge.forecast(scores[betas.index(beta)], scores[len(betas):])
   return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):], 'beta': beta,
-          'gap': gap, 'half': half} | more
+          'gap': gap, 'half': half} | flock
 
 
 def _without_labels(dataset):

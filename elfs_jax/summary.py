@@ -92,4 +92,5 @@ def _rows(metrics):
     mean, spread, half = (100 * v for v in evaluate.interval(values))
     words = evaluate.verdict(values, metrics['accuracy']['random']) + ' from random'
     words = '' if key == 'random' else words if words.startswith('no') else words.replace(' from', ' than')
-    yield name, f'{metrics["accuracy"]["examples"][key]:,}', f'{mean:.1f} %', f'{spread:.1f}', f'{mean - half:.1f} to {mean + half:.1f}', words
+    count = metrics['accuracy']['examples'][key]
+    yield name, f'{count:,}', f'{mean:.1f} %', f'{spread:.1f}', f'{mean - half:.1f} to {mean + half:.1f}', words
