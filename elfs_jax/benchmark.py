@@ -49,8 +49,7 @@ def run(dataset, config, workdir, *, say=print, progress=None):
       if progress:
         left = progress(left, desc=f'seed {seed}, {rate:.0%} pruned', total=len(left))
       for row in grade(_choose(pool, rate, left, min(settings.rates), orders)):
-        rows.append(dict.fromkeys(COLUMNS) | fixed | {'rate': rate, 'seed': seed} | row)
-        write(path, rows)
+        rows = _add(path, dict.fromkeys(COLUMNS) | fixed | {'rate': rate, 'seed': seed} | row)
     say(f'[seed {seed}] {time.monotonic() - start:.0f} s')
   mine = [row for row in rows if row['settings'] == fixed['settings'] and row['rate'] in settings.rates]
   report(mine, workdir, say)
@@ -79,6 +78,15 @@ def read(path):
             for row in csv.DictReader(file)]
 
 
+def _add(path, row):
+  """Add a row to a runs.csv, unless it is there; read anew, since another run may write to it. Returns: all rows."""
+  rows = read(path)
+  if not any(all(row[name] == other[name] for name in ('settings', 'rate', 'seed', 'method')) for other in rows):
+    rows.append(row)
+    write(path, rows)
+  return rows
+
+
 def write(path, rows):
   """Write rows; None becomes an empty cell."""
   cells = [['' if row[name] is None else row[name] for name in COLUMNS] for row in rows]
@@ -99,9 +107,9 @@ def _check(dataset, config):
     raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")
   config_lib.check(config, len(dataset.ids), has_images=dataset.images is not None,
                    has_embeddings=dataset.embeddings is not None)
-  if config.select.beta != 'auto' and float(config.select.beta) > min(settings.rates):
-    raise ValueError(f'select.beta={config.select.beta} leaves no room at {min(settings.rates):.0%} pruned: lower it, '
-                     "or take 'auto'")
+  if config.select.beta != 'auto':
+    n = len(dataset.ids)
+    select.double_end(np.arange(n), select.floor_count(1 - min(settings.rates), n), config.select.beta)
 
 
 def _asked_for(names, betas):

@@ -17,6 +17,7 @@ from elfs_jax import select
 HIDDEN = 128
 BATCH = 128
 RATE = 3e-3
+HOLD_OUT = 10  # A fold scores on one part in this many.
 
 # beta of ELFS with AUM: 0.4 at 90 % pruned (arXiv 2406.04273, CIFAR-10); 0.1, 0.2 and 0.4 at 30, 50 and 70 % as the
 # scripts of SemiPrune run it on CIFAR-100.
@@ -85,6 +86,38 @@ def _grade_all(x, candidates, labels, held_out, key, *, classes, steps):
 
 def _logits(params, x):
   return jax.nn.relu(x @ params['first'] + params['bias']) @ params['last']
+
+
+def search(embeddings, clusterings, choose, budget, betas, expected, *, folds, randoms, steps, seed, progress):
+  """Grade a coreset of each beta, and random subsets, on tenths set aside: which beta, and is it better than random?
+
+  Args:
+    embeddings: float32 [N,D].
+    clusterings: int32 [Q,N], labels that the difficulty did not use.
+    choose: (rows int64 [m], count, beta) -> int64 [count], the coreset of these rows alone.
+    budget: how many of N the coreset will have; a fold chooses at the same rate from what is not set aside.
+    betas, expected: the grid, of which those without room are left out, and what `choose_beta` keeps to.
+    folds, randoms, steps, seed: tenths set aside, random subsets beside them, and as in `grade`.
+    progress: called as progress(iterable, desc=, total=).
+  Returns: dict of `betas` [R], `scores` float32 [R,Q,folds], `random_scores` [randoms,Q,folds], `beta`, and `gap` and
+    `half` of `forecast`.
+  """
+  n = len(embeddings)
+  held = max(1, n // HOLD_OUT)
+  count = max(1, select.floor_count(budget / n, n - held))
+  betas = [b for b in sorted(betas) if select.floor_count(b, n) + budget <= n
+           and select.floor_count(b, n - held) + count <= n - held] or [0.0]
+  def fold(turn):
+    order = np.random.default_rng([seed, turn, 0x10d6]).permutation(n)
+    held_out, rest = np.sort(order[:held]), np.sort(order[held:])
+    chosen = [choose(rest, count, b) for b in betas]
+    drawn = [rest[select.random(len(rest), count, seed=[seed, turn, i])] for i in range(randoms)]
+    return grade(embeddings, np.stack(chosen + drawn), clusterings, held_out, steps=steps, seed=seed, fold=turn)
+  scores = np.concatenate([fold(turn) for turn in progress(range(folds), desc='judging', total=folds)], 2)
+  beta = choose_beta(np.array(betas), scores[:len(betas)], expected)
+  gap, half = forecast(scores[betas.index(beta)], scores[len(betas):])
+  return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):], 'beta': beta,
+          'gap': gap, 'half': half}
 
 
 def flock(neighbors, similarity, difficulty):

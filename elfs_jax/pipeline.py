@@ -17,7 +17,6 @@ from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, eva
 from elfs_jax.encoders import self_supervised
 
 VERSION = 3  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
-HOLD_OUT = 10  # The judge scores on one part in this many.
 
 
 class Selection(NamedTuple):
@@ -141,7 +140,7 @@ def _compare(current, dataset, chosen):
           inputs, dataset.labels, subset(name, split.pool, run_seed), *test, classes, recipe, steps=settings.steps,
           mesh=current.mesh, seed=run_seed))
     return {'accuracy': out}
-  made_by = {'coreset': (chosen.indices, chosen.difficulty, current.config.select.method),
+  made_by = {'coreset': (chosen.indices, chosen.difficulty, chosen.beta, current.config.select.method),
              'random': (len(chosen.indices),), 'everything': ()}
   accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
                                 lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}
@@ -296,32 +295,18 @@ def _clusterings(run, embeddings, num_classes, key):
 
 
 def _judge(run, embeddings, graph, clusterings, difficulty, budget):
-  """Grade each beta, and random subsets, on tenths set aside; then how the choice compares with random."""
+  """The judge's verdict on each beta, and its forecast."""
   settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
-  held = max(1, n // HOLD_OUT)
-  count = max(1, select.floor_count(budget / n, n - held))
   if method == 'coverage':
     flock = {'flock': judge.flock(*graph, difficulty)}
     expected = judge.least_beta(flock['flock'], 1 - budget / n)
     betas = {expected, *(b for b in settings.betas if b > expected)}
   else:
     flock, expected, betas = {}, judge.published_beta(1 - budget / n), settings.betas
-  betas = [b for b in sorted(betas) if select.floor_count(b, n) + budget <= n
-           and select.floor_count(b, n - held) + count <= n - held] or [0.0]
-  def fold(turn):
-    order = np.random.default_rng([seed, turn, 0x10d6]).permutation(n)
-    held_out, rest = np.sort(order[:held]), np.sort(order[held:])
-    graph_rest = neighbors.among(graph, rest)
-    chosen = [rest[cut(method, graph_rest, difficulty[rest], count, b, seed)] for b in betas]
-    randoms = [rest[select.random(len(rest), count, seed=[seed, turn, i])] for i in range(settings.randoms)]
-    return judge.grade(embeddings, np.stack(chosen + randoms), clusterings, held_out, steps=settings.steps,
-                       seed=seed, fold=turn)
-  folds = run.progress(range(settings.folds), desc='judging', total=settings.folds)
-  scores = np.concatenate([fold(turn) for turn in folds], 2)
-  beta = judge.choose_beta(np.array(betas), scores[:len(betas)], expected)
-  gap, half = judge.forecast(scores[betas.index(beta)], scores[len(betas):])
-  return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):], 'beta': beta,
-          'gap': gap, 'half': half} | flock
+  def choose(rows, count, beta):
+    return rows[cut(method, neighbors.among(graph, rows), difficulty[rows], count, beta, seed)]
+  return judge.search(embeddings, clusterings, choose, budget, betas, expected, folds=settings.folds,
+                      randoms=settings.randoms, steps=settings.steps, seed=seed, progress=run.progress) | flock
 
 
 def _without_labels(dataset):

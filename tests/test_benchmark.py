@@ -43,6 +43,19 @@ def test_every_method_gets_a_row_and_a_stopped_run_goes_on(small, blobs, tmp_pat
   assert (tmp_path / 'benchmark.png').stat().st_size > 10_000 and 'gap closure' in (tmp_path / 'benchmark.md').read_text()
 
 
+def test_two_runs_in_one_workdir_keep_each_others_rows(small, blobs, tmp_path, monkeypatch):
+  small.update_from_flattened_dict({'benchmark.methods': 'balanced', 'benchmark.seeds': 1})
+  dataset, grader = data.from_memory(images=blobs[0], labels=blobs[1]), benchmark.GRADERS['head']
+  theirs = row('elfs', 7, 0.5, settings='other')
+  def grade(*args):
+    for graded in grader(*args):
+      yield graded
+      benchmark.write(tmp_path / 'runs.csv', [theirs, *(r for r in benchmark.read(tmp_path / 'runs.csv') if r != theirs)])
+  monkeypatch.setitem(benchmark.GRADERS, 'head', grade)
+  mine = benchmark.run(dataset, small, tmp_path, say=lambda _: None)
+  assert len(mine) == 4 and benchmark.read(tmp_path / 'runs.csv') == [theirs, *mine]
+
+
 def test_no_choice_but_the_supervised_depends_on_labels(small, blobs, tmp_path, monkeypatch):
   images, labels = blobs
   small.update_from_flattened_dict({'benchmark.seeds': 1, 'benchmark.rates': (0.8,)})
@@ -147,7 +160,7 @@ def test_the_command(tmp_path, blobs):
   assert 'gain over random' in process.stdout and len(benchmark.read(tmp_path / 'runs/benchmark_arrays/runs.csv')) == 2
   for name, extra, words in (('unlabelled.npy', '--config.benchmark.methods=rondom', ('rondom', 'random')),
                              ('unlabelled.npy', '--config.seed=1', ('labels',)),
-                             ('images.npz', '--config.select.beta=0.9', ('beta=0.9', 'room', '80%'))):
+                             ('images.npz', '--config.select.beta=0.9', ('beta=0.9', 'room', 'at most 0.8'))):
     process = launch(*common, f'--config.data.path={tmp_path}/{name}', extra, cwd=tmp_path)
     assert process.returncode == 2 and process.stderr.count('\n') == 1 and all(w in process.stderr for w in words)
   process = launch(f'--config={ROOT}/configs/arrays.py:x')

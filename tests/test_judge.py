@@ -65,6 +65,22 @@ def test_a_cover_flocks_to_hard_examples_only_where_they_are_isolated():
   assert [judge.least_beta(calm, rate) for rate in (0.3, 0.7, 0.9)] == [0.0, 0.05, 0.05]
 
 
+def test_the_search_grades_what_was_chosen_without_the_tenth_set_aside():
+  x, labels = blobs()
+  seen = []
+  def choose(rows, count, beta):
+    seen.append((tuple(rows), count))
+    mixed = np.random.default_rng(0).permutation(rows)
+    return (mixed if beta == 0.2 else mixed[np.argsort(labels[mixed], kind='stable')])[:count]
+  found = judge.search(x, np.stack([labels, (labels + 1) % 4]), choose, 40, (0.0, 0.2, 0.95), 0.0, folds=3, randoms=4,
+                       steps=100, seed=0, progress=lambda iterable, **_: iterable)
+  assert found['beta'] == 0.2 and found['betas'].tolist() == [0.0, 0.2]  # 0.95 leaves no room for a tenth.
+  assert found['scores'].shape == (2, 2, 3) and found['random_scores'].shape == (4, 2, 3)
+  assert found['scores'][0].max() < 0.6 < 0.9 < found['scores'][1].min() and abs(found['gap']) < 0.1
+  folds = {rows for rows, _ in seen}
+  assert len(folds) == 3 and {len(rows) for rows in folds} == {360} and {count for _, count in seen} == {36}
+
+
 def test_the_forecast_covers_what_a_random_draw_would_score():
   """Where the coreset is itself one more random draw, the 95 % interval of the difference covers zero that often."""
   rng, covered = np.random.default_rng(0), 0
