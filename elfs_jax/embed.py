@@ -94,7 +94,7 @@ def choose(candidates, *, seed=0):
 def _consistency(x_ND, seed):
   from sklearn.cluster import KMeans
   from threadpoolctl import threadpool_limits
-  x_ND = x_ND / np.maximum(np.linalg.norm(x_ND, axis=1, keepdims=True), 1e-12)
+  x_ND = unit_rows(x_ND)
   random = np.random.default_rng(seed)
   with threadpool_limits(1):
     halves = [half for _ in range(2) for half in np.array_split(random.permutation(x_ND.shape[1]), 2) if len(half)]
@@ -113,7 +113,7 @@ def _consistency(x_ND, seed):
 def _nearest(x_ND):
   """The 10 nearest others by cosine similarity."""
   from sklearn.neighbors import NearestNeighbors
-  x_ND = x_ND / np.maximum(np.linalg.norm(x_ND, axis=1, keepdims=True), 1e-12)
+  x_ND = unit_rows(x_ND)
   return NearestNeighbors(n_neighbors=min(10, len(x_ND) - 1), algorithm='brute').fit(x_ND).kneighbors()[1]
 
 

@@ -16,7 +16,7 @@ from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, eva
                       neighbors, proxy, recipes, select, summary, workdir as store)
 from elfs_jax.encoders import self_supervised
 
-VERSION = 3  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
+VERSION = 4  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
 
 
 class Selection(NamedTuple):
@@ -165,7 +165,7 @@ def _embed(run, dataset, identity):
     if settings.method in ('pca', 'auto'):
       found['pca'] = embed.pca(dataset.images, components=settings.components, seed=run.config.seed)
     if settings.method in ('self_supervised', 'auto'):
-      found['self_supervised'] = embed.scale(_self_supervised(run, dataset.images, key))
+      found['self_supervised'] = embed.scale(_self_supervised(run, dataset.images, key), seed=run.config.seed)
     if len(found) == 1:
       return {'embeddings': found[settings.method], 'method': settings.method}
     best, scores = embed.choose(found, seed=run.config.seed)
@@ -179,7 +179,7 @@ def _self_supervised(run, images, key):
   settings = run.config.embed
   def near(features, k):
     return neighbors.knn(features, k)[0]
-  epochs = settings.epochs or int(np.clip(300_000 // len(images), 5, 20))
+  epochs = settings.epochs or int(np.clip(300_000 // len(images), 10, 20))
   batch = settings.batch or (256 if len(images) < 10_000 else 512)
   with_checkpoint = store.Checkpointed(run, 'embed', key)
   features = self_supervised.train(

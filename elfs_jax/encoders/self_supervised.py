@@ -25,9 +25,9 @@ BLOCK = 512  # Images that are embedded at a time.
 DECAY = 0.95  # Of batch norm's running statistics, per step.
 
 
-def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32, projection=128, temperature=0.5,
-          k=5, refresh=3, rate=2e-3, weight_decay=1e-2, crop=0.4, flip=False, seed=0, state=None, on_epoch=None,
-          progress=None):
+def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32, features=256, projection=128,
+          temperature=0.5, k=5, refresh=3, rate=2e-3, weight_decay=1e-2, crop=0.8, flip=False, seed=0, state=None,
+          on_epoch=None, progress=None):
   """Train the encoder and embed every image with it.
 
   Images (uint8) and the table of neighbours are held by every device; the work is shared. The result is the same to
@@ -40,7 +40,8 @@ def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32,
     shards: the number of logical shards S; part of the recipe, like a seed.
     epochs: passes over the images; a pass drops what is left over from whole batches.
     batch: pairs per step, rounded down to a multiple of S and at most N.
-    width: channels after the stem; features have 8 times as many.
+    width: channels after the stem; the last convolution has 8 times as many.
+    features: width of the embedding.
     projection: width of the projections that the loss compares.
     temperature: of the contrastive loss.
     k: the positive is drawn from this many neighbours.
@@ -54,7 +55,7 @@ def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32,
     on_epoch: called as (epochs done, state) after each epoch. State is a tree of JAX arrays, the same on every device;
       the next step reuses their memory, so copy what is to be kept.
     progress: wraps the steps: progress(iterable, desc=, total=).
-  Returns: float32 [N, 8 * width], the mean over positions of the last layer, not scaled (see `embed.scale`).
+  Returns: float32 [N, features], not scaled (see `embed.scale`).
   Raises: FloatingPointError if the loss is no longer finite.
   """
   images = embed.shrink(images, SIDE)
@@ -66,7 +67,7 @@ def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32,
   schedule = optax.warmup_cosine_decay_schedule(0., rate * batch / 256, max(1, epochs * steps // 10),
                                                 max(2, epochs * steps))
   optimizer = optax.adamw(schedule, weight_decay=weight_decay, mask=partial(jax.tree.map, lambda a: a.ndim > 1))
-  params, stats = init(seed, images.shape[1:], width, projection)
+  params, stats = init(seed, images.shape[1:], width, features, projection)
   fresh = {'params': params, 'stats': stats, 'optimizer': optimizer.init(params), 'neighbors': 0, 'epoch': np.int32(0)}
   if state is None:
     state = fresh | {'neighbors': np.asarray(neighbors(embed.pca(images, seed=seed), positives), np.int32)}
@@ -101,40 +102,51 @@ def _order(seed, count, steps, shards, share):
   return order.reshape(steps, shards, share).swapaxes(0, 1).astype(np.int32)
 
 
-def init(seed, shape, width, projection):
+def init(seed, shape, width, features, projection):
   """Parameters and batch norm's running statistics for images of `shape` (H, W, Ch), NumPy arrays."""
   random = np.random.default_rng((seed, 0))
   stem = -(-max(shape[:2]) // GRID)
   kernels = [(stem + 2, shape[2], width), (3, width, 2 * width), (3, 2 * width, 4 * width), (3, 4 * width, 8 * width)]
-  features = 8 * width
   def normal(*shape):
     return random.normal(scale=np.sqrt(2 / np.prod(shape[:-1])), size=shape).astype(np.float32)
   def norm(size):
     return {'scale': np.ones(size, np.float32), 'bias': np.zeros(size, np.float32)}
+  conv = [{'kernel': normal(size, size, into, out), **norm(out)} for size, into, out in kernels]
+  last = jax.eval_shape(lambda: _convolve(conv, jnp.zeros((1, *shape)), None)[0])
   params = {
-    'conv': [{'kernel': normal(size, size, into, out), **norm(out)} for size, into, out in kernels],
+    'conv': conv,
+    'features': {'kernel': normal(last.size, features), **norm(features)},
     'hidden': {'kernel': normal(features, features), **norm(features)},
     'out': {'kernel': normal(features, projection)}}
-  stats = [(np.zeros(out, np.float32), np.ones(out, np.float32)) for _, _, out in kernels]
+  stats = [(np.zeros(out, np.float32), np.ones(out, np.float32)) for out in (*(out for _, _, out in kernels), features)]
   return params, stats
 
 
 def encode(params, x_BHWC, stats=None):
   """Features [B, D] of images in [0, 1], and the mean and mean square before each batch norm.
 
-  Batch norm uses the running `stats`, or the batch's own where None.
+  A linear layer sees every position of the last convolution: their mean forgets where things are, which tells garments
+  and digits apart (docs/results.md). Batch norm uses the running `stats`, or the batch's own where None.
   """
-  x, moments = x_BHWC, []
-  for i, layer in enumerate(params['conv']):
+  x, moments = _convolve(params['conv'], x_BHWC, stats)
+  layer = params['features']
+  x, moment = _batch_norm(layer, x.reshape(len(x), -1) @ layer['kernel'], None if stats is None else stats[-1])
+  return x, moments + [moment]
+
+
+def _convolve(layers, x, stats):
+  """Each convolution with its batch norm; a mean over 2x2 blocks after all but the first and the last."""
+  moments = []
+  for i, layer in enumerate(layers):
     stride = layer['kernel'].shape[0] - 2
     x = jax.lax.conv_general_dilated(x, layer['kernel'], (stride, stride), 'SAME',
                                      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
     x, moment = _batch_norm(layer, x, None if stats is None else stats[i])
     moments.append(moment)
     x = jax.nn.relu(x)
-    if 0 < i < len(params['conv']) - 1 and max(x.shape[1:3]) > 4:
+    if 0 < i < len(layers) - 1 and max(x.shape[1:3]) > 4:
       x = _halve(x)
-  return x.mean((1, 2)), moments
+  return x, moments
 
 
 def project(params, features):
