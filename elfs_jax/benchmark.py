@@ -138,7 +138,7 @@ def _what_is_compared(config, encoder, content):
   parts = {name: config[name].to_dict() for name in ('embed', 'neighbors', 'cluster', 'proxy', 'select', 'judge',
                                                      'evaluate')}
   parts['select'].pop('budget')
-  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, pipeline.VERSION,
+  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
           content]
   return {'data': config.data.name, 'encoder': encoder, 'clustering': config.cluster.method,
           'proxy': recipes.proxy_settings(config).network or 'auto', 'classifier': config.benchmark.classifier,
@@ -185,11 +185,11 @@ def _pool(unlabelled, labels, config, workdir, seed):
 
   @functools.cache
   def supervised():
-    key = artifacts.fingerprint(pipeline.VERSION, labels, inputs, settings.to_dict(), config.mesh.shards, seed)
+    key = artifacts.fingerprint(artifacts.VERSION, labels, inputs, settings.to_dict(), config.mesh.shards, seed)
     return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
 
   def cut(difficulty, budget, beta):
-    return pipeline.cut(config.select.method, first.graph, difficulty, budget, beta, seed)
+    return select.cut(config.select.method, first.graph, difficulty, budget, beta, seed)
 
   return methods.Pool(unlabelled.embeddings, first.graph[0], coreset, cut, first.pseudo_labels, first.scores,
                       lambda: fit(first.pseudo_labels).represent(inputs), supervised, seed)

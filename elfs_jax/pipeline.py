@@ -4,19 +4,14 @@ data -> embed -> neighbors -> cluster -> proxy -> select (judge) -> artifacts ->
 is kept in `workdir/stages` under a fingerprint of its inputs and settings, and reused while both are the same.
 """
 import dataclasses
-import json
 import pathlib
-import time
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, evaluate, judge, mesh as mesh_lib,
-                      neighbors, proxy, recipes, select, summary, workdir as store)
+from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, judge, mesh as mesh_lib, neighbors,
+                      outcome, proxy, recipes, select, summary, workdir as store)
 from elfs_jax.encoders import self_supervised
-
-VERSION = 4  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
 
 
 class Selection(NamedTuple):
@@ -83,70 +78,10 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   Args and errors as in `select_from`. Returns: (`Selection`, metrics: dict as in metrics.json).
   """
   chosen, current = select_from(dataset, config, workdir, say=say, progress=progress)
-  metrics = write_report(current, dataset, chosen)
+  metrics = outcome.write_report(current, dataset, chosen)
   say(summary.text(metrics))
   say(f'results in {current.workdir}: coreset.csv, report.html and more')
   return chosen, metrics
-
-
-def write_report(current, dataset, chosen):
-  """metrics.json and report.html; where there are labels, with the comparison. Returns: the metrics, a dict."""
-  config = current.config
-  metrics = {'n': len(dataset.ids), 'budget': len(chosen.indices), 'beta': chosen.beta, 'skipped': len(dataset.skipped),
-             'shards': config.mesh.shards, 'devices': current.mesh.devices.size,
-             'device': current.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
-  if chosen.judged:
-    metrics['judge'] = {name: np.asarray(value).tolist() for name, value in chosen.judged.items()}
-  if dataset.labels is not None:
-    metrics['quality'] = _quality(dataset, chosen)
-    if config.evaluate.enabled:
-      metrics['accuracy'] = _compare(current, dataset, chosen)
-  metrics['seconds'] = current.times
-  artifacts.write_text(current.workdir / 'metrics.json', json.dumps(metrics, indent=2))
-  artifacts.write_text(current.workdir / 'report.html', summary.page(dataset, config, chosen, metrics))
-  return metrics
-
-
-def _quality(dataset, chosen):
-  """How well neighbours and clusters follow the true classes."""
-  labels = dataset.labels
-  return {'neighbor_purity': evaluate.purity(chosen.graph[0], labels),
-          'cluster_accuracy': evaluate.cluster_accuracy(chosen.pseudo_labels, labels),
-          'nmi': evaluate.nmi(chosen.pseudo_labels, labels), 'ari': evaluate.ari(chosen.pseudo_labels, labels)}
-
-
-def _compare(current, dataset, chosen):
-  """Test accuracy per seed of a classifier trained on the coreset, on random subsets and on everything."""
-  settings, seed = current.config.evaluate, current.config.seed
-  inputs = recipes.inputs_of(settings, dataset, chosen.embeddings)
-  recipe, has_test_set = recipes.recipe_of(settings, inputs), dataset.test_images is not None and inputs.ndim == 4
-  splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=has_test_set)
-  classes, pool_size = int(dataset.labels.max()) + 1, len(splits[0].pool)
-  count = max(1, select.floor_count(len(chosen.indices) / len(dataset.ids), pool_size))
-  key = artifacts.fingerprint(VERSION, inputs, dataset.labels, recipe._asdict(), settings.steps, settings.seeds, seed,
-                              current.mesh.devices.size,
-                              *((dataset.test_images, dataset.test_labels) if has_test_set else ()))
-  def subset(name, pool, run_seed):
-    if name == 'coreset':
-      method = current.config.select.method
-      return pool[cut(method, neighbors.among(chosen.graph, pool), chosen.difficulty[pool], count, chosen.beta, seed)]
-    return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
-  def accuracies(name):
-    out = []
-    for run_seed, split in enumerate(current.progress(splits, desc=f'training on {name}', total=len(splits))):
-      test = (dataset.test_images, dataset.test_labels) if split.test is None else (
-          inputs[split.test], dataset.labels[split.test])
-      out.append(evaluate.downstream_accuracy(
-          inputs, dataset.labels, subset(name, split.pool, run_seed), *test, classes, recipe, steps=settings.steps,
-          mesh=current.mesh, seed=run_seed))
-    return {'accuracy': out}
-  made_by = {'coreset': (chosen.indices, chosen.difficulty, chosen.beta, current.config.select.method),
-             'random': (len(chosen.indices),), 'everything': ()}
-  accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
-                                lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}
-  return accuracy | {'examples': {'coreset': count, 'random': count, 'everything': pool_size},
-                     'test': 'its own test set' if has_test_set else
-                     'a fifth set aside anew for each seed, subsets at the same rate from the rest'}
 
 
 def _start(workdir, config, say, progress):
@@ -156,7 +91,7 @@ def _start(workdir, config, say, progress):
 
 def _embed(run, dataset, identity):
   settings = run.config.embed
-  key = artifacts.fingerprint(VERSION, identity, settings.to_dict(), run.config.seed, run.config.mesh.shards)
+  key = artifacts.fingerprint(artifacts.VERSION, identity, settings.to_dict(), run.config.seed, run.config.mesh.shards)
   def compute():
     if dataset.embeddings is not None:
       given = settings.method == 'given'
@@ -264,25 +199,12 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
     judged = store.stage(run, f'judge_{budget}', key,
                          lambda: _judge(run, embeddings, graph, clusterings, difficulty, budget))
     beta = float(judged['beta'])
-  chosen = cut(settings.method, graph, difficulty, budget, beta, seed)
+  chosen = select.cut(settings.method, graph, difficulty, budget, beta, seed)
   run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
           + (f', beta {beta:g}' if beta is not None else ''))
   if judged:
     run.say(summary.judgement(judged))
   return Selection(chosen, embeddings, graph, beta, difficulty, scores, labels, judged)
-
-
-def cut(method, graph, difficulty, budget, beta, seed):
-  """Indices by the named method of `select`, from `neighbors.knn`'s graph and a difficulty without ties."""
-  if method == 'coverage':
-    return select.coverage(*graph, difficulty, budget, beta)
-  if method == 'double_end':
-    return select.double_end(difficulty, budget, beta)
-  if method == 'stratified':
-    return select.stratified(difficulty, budget, beta, seed=seed)
-  if method == 'random':
-    return select.random(len(difficulty), budget, seed=seed)
-  return {'hardest': select.hardest, 'easiest': select.easiest}[method](difficulty, budget)
 
 
 def _clusterings(run, embeddings, num_classes, key):
@@ -304,7 +226,7 @@ def _judge(run, embeddings, graph, clusterings, difficulty, budget):
   else:
     flock, expected, betas = {}, judge.published_beta(1 - budget / n), settings.betas
   def choose(rows, count, beta):
-    return rows[cut(method, neighbors.among(graph, rows), difficulty[rows], count, beta, seed)]
+    return rows[select.cut(method, neighbors.among(graph, rows), difficulty[rows], count, beta, seed)]
   return judge.search(embeddings, clusterings, choose, budget, betas, expected, folds=settings.folds,
                       randoms=settings.randoms, steps=settings.steps, seed=seed, progress=run.progress) | flock
 

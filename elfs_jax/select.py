@@ -118,6 +118,19 @@ def break_ties(*keys, seed):
   return ranks
 
 
+def cut(method, graph, difficulty, budget, beta, seed):
+  """Indices by the named method of `select`, from `neighbors.knn`'s graph and a difficulty without ties."""
+  if method == 'coverage':
+    return coverage(*graph, difficulty, budget, beta)
+  if method == 'double_end':
+    return double_end(difficulty, budget, beta)
+  if method == 'stratified':
+    return stratified(difficulty, budget, beta, seed=seed)
+  if method == 'random':
+    return random(len(difficulty), budget, seed=seed)
+  return {'hardest': hardest, 'easiest': easiest}[method](difficulty, budget)
+
+
 def budget_count(budget, n):
   """The number of examples that `budget` means for n examples. Raises: ValueError if out of range or none."""
   if isinstance(budget, str):

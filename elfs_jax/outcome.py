@@ -1,0 +1,71 @@
+"""What needs labels, once the coreset is decided: how it compares with a random choice; and the report.
+
+Nothing here decides anything: `pipeline.select_from` has written the coreset before.
+"""
+import json
+
+import jax
+import numpy as np
+
+from elfs_jax import artifacts, evaluate, neighbors, recipes, select, summary, workdir as store
+
+
+def write_report(current, dataset, chosen):
+  """metrics.json and report.html; where there are labels, with the comparison. Returns: the metrics, a dict."""
+  config = current.config
+  metrics = {'n': len(dataset.ids), 'budget': len(chosen.indices), 'beta': chosen.beta, 'skipped': len(dataset.skipped),
+             'shards': config.mesh.shards, 'devices': current.mesh.devices.size,
+             'device': current.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
+  if chosen.judged:
+    metrics['judge'] = {name: np.asarray(value).tolist() for name, value in chosen.judged.items()}
+  if dataset.labels is not None:
+    metrics['quality'] = _quality(dataset, chosen)
+    if config.evaluate.enabled:
+      metrics['accuracy'] = _compare(current, dataset, chosen)
+  metrics['seconds'] = current.times
+  artifacts.write_text(current.workdir / 'metrics.json', json.dumps(metrics, indent=2))
+  artifacts.write_text(current.workdir / 'report.html', summary.page(dataset, config, chosen, metrics))
+  return metrics
+
+
+def _quality(dataset, chosen):
+  """How well neighbours and clusters follow the true classes."""
+  labels = dataset.labels
+  return {'neighbor_purity': evaluate.purity(chosen.graph[0], labels),
+          'cluster_accuracy': evaluate.cluster_accuracy(chosen.pseudo_labels, labels),
+          'nmi': evaluate.nmi(chosen.pseudo_labels, labels), 'ari': evaluate.ari(chosen.pseudo_labels, labels)}
+
+
+def _compare(current, dataset, chosen):
+  """Test accuracy per seed of a classifier trained on the coreset, on random subsets and on everything."""
+  settings, seed = current.config.evaluate, current.config.seed
+  inputs = recipes.inputs_of(settings, dataset, chosen.embeddings)
+  recipe, has_test_set = recipes.recipe_of(settings, inputs), dataset.test_images is not None and inputs.ndim == 4
+  splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=has_test_set)
+  classes, pool_size = int(dataset.labels.max()) + 1, len(splits[0].pool)
+  count = max(1, select.floor_count(len(chosen.indices) / len(dataset.ids), pool_size))
+  key = artifacts.fingerprint(artifacts.VERSION, inputs, dataset.labels, recipe._asdict(), settings.steps,
+                              settings.seeds, seed, current.mesh.devices.size,
+                              *((dataset.test_images, dataset.test_labels) if has_test_set else ()))
+  def subset(name, pool, run_seed):
+    if name == 'coreset':
+      method = current.config.select.method
+      graph = neighbors.among(chosen.graph, pool)
+      return pool[select.cut(method, graph, chosen.difficulty[pool], count, chosen.beta, seed)]
+    return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
+  def accuracies(name):
+    out = []
+    for run_seed, split in enumerate(current.progress(splits, desc=f'training on {name}', total=len(splits))):
+      test = (dataset.test_images, dataset.test_labels) if split.test is None else (
+          inputs[split.test], dataset.labels[split.test])
+      out.append(evaluate.downstream_accuracy(
+          inputs, dataset.labels, subset(name, split.pool, run_seed), *test, classes, recipe, steps=settings.steps,
+          mesh=current.mesh, seed=run_seed))
+    return {'accuracy': out}
+  made_by = {'coreset': (chosen.indices, chosen.difficulty, chosen.beta, current.config.select.method),
+             'random': (len(chosen.indices),), 'everything': ()}
+  accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
+                                lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}
+  return accuracy | {'examples': {'coreset': count, 'random': count, 'everything': pool_size},
+                     'test': 'its own test set' if has_test_set else
+                     'a fifth set aside anew for each seed, subsets at the same rate from the rest'}
