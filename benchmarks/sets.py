@@ -1,8 +1,8 @@
 """What several benchmarks say together: ours beside the best rivals on every set, the regret of beta, the forecast.
 
-  python benchmarks/sets.py --figure=sets.png runs/benchmark_digits runs/benchmark_synthetic ...
+  python benchmarks/sets.py --figure=sets.png docs/benchmarks/*.csv              or runs/benchmark_*/runs.csv
 
-Reads each folder's runs.csv, the rows of its last settings; prints Markdown, and draws the gains over random.
+Reads the rows of each file's last settings; prints Markdown, and draws the gains over random.
 """
 import pathlib
 
@@ -22,14 +22,14 @@ LEAST = -8  # Points; what is below is drawn at the edge, as an arrow.
 
 def main(argv):
   if len(argv) < 2:
-    raise app.UsageError('name one or more workdirs of benchmarks')
-  rows = {folder: last(benchmark.read(pathlib.Path(folder) / 'runs.csv')) for folder in argv[1:]}
-  tables = {folder: compare.table(own) for folder, own in rows.items()}
+    raise app.UsageError('name the runs.csv of one or more benchmarks')
+  rows = {file: last(benchmark.read(pathlib.Path(file))) for file in argv[1:]}
+  tables = {file: compare.table(own) for file, own in rows.items()}
   print('| set, pruned | seeds | random | ' + ' | '.join(SHOWN) + ' | ceiling | closure | ours among label-free |')
   print('|---' * (len(SHOWN) + 6) + '|')
-  for folder, table in tables.items():
+  for file, table in tables.items():
     for rate, lines in table.items():
-      print(row(rows[folder][0]['data'], rate, lines))
+      print(row(rows[file][0]['data'], rate, lines))
   print('\n| set | pruned | lost by beta auto | lost by beta 0.3 |\n|---|---|---|---|')
   for own in rows.values():
     for rate, (auto, fixed) in compare.regret(own).items():

@@ -125,6 +125,17 @@ def test_views():
   np.testing.assert_allclose(self_supervised.views(middle, images, 0.5, False), images / 255, atol=1e-6)
 
 
+def test_features_see_every_position():
+  images = np.random.default_rng(0).random((3, 20, 32, 1), np.float32)
+  params, stats = self_supervised.init(0, (20, 32, 1), 4, 16, 8)
+  last_BHWC = np.asarray(self_supervised._convolve(params['conv'], images, stats)[0])
+  assert last_BHWC.shape == (3, 3, 4, 32)
+  kernel = params['features']['kernel'].reshape(3, 4, 32, 16)
+  want = sum(last_BHWC[:, i, j] @ kernel[i, j] for i in range(3) for j in range(4))
+  features, _ = self_supervised.encode(params, images, stats)
+  np.testing.assert_allclose(features, want / np.sqrt(1 + 1e-5), rtol=1e-4, atol=1e-5)  # Fresh running statistics.
+
+
 def test_same_bits_on_1_2_4_8_devices(digits, tmp_path):
   np.save(tmp_path / 'images.npy', digits[0][:200])
   env = os.environ | {'XLA_FLAGS': '--xla_force_host_platform_device_count=8', 'JAX_PLATFORMS': 'cpu'}
