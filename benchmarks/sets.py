@@ -4,8 +4,6 @@
 
 Reads the rows of each file's last settings; prints Markdown, and draws the gains over random.
 """
-import pathlib
-
 from absl import app, flags
 from matplotlib import figure
 import numpy as np
@@ -23,25 +21,25 @@ LEAST = -8  # Points; what is below is drawn at the edge, as an arrow.
 def main(argv):
   if len(argv) < 2:
     raise app.UsageError('name the runs.csv of one or more benchmarks')
-  rows = {file: last(benchmark.read(pathlib.Path(file))) for file in argv[1:]}
-  tables = {file: compare.table(own) for file, own in rows.items()}
+  rows = [last(benchmark.read(file)) for file in argv[1:]]
+  tables = [compare.table(own) for own in rows]
   print('| set, pruned | seeds | random | ' + ' | '.join(SHOWN) + ' | ceiling | closure | ours among label-free |')
   print('|---' * (len(SHOWN) + 6) + '|')
-  for file, table in tables.items():
+  for own, table in zip(rows, tables):
     for rate, lines in table.items():
-      print(row(rows[file][0]['data'], rate, lines))
+      print(row(own[0]['data'], rate, lines))
   print('\n| set | pruned | lost by beta auto | lost by beta 0.3 |\n|---|---|---|---|')
-  for own in rows.values():
+  for own in rows:
     for rate, (auto, fixed) in compare.regret(own).items():
       print(f'| {own[0]["data"]} | {rate:.0%} | {compare.words(auto, ".1f")} | {compare.words(fixed, ".1f")} |')
   print()
-  records = [compare.forecast(own) for own in rows.values()]
-  for own, record in zip(rows.values(), records):
+  records = [compare.forecast(own) for own in rows]
+  for own, record in zip(rows, records):
     right = f', {record["right"]:.0%} rightly' if record['said'] else ''
     print(f'{own[0]["data"]}: rank correlation {record["rank"]:.2f} over {record["cases"]} cases, a side named in '
           f'{record["said"]}{right}')
   if FIGURE.value:
-    draw(tables, [own[0]['data'] for own in rows.values()])
+    draw(tables, [own[0]['data'] for own in rows])
   said = sum(record['said'] for record in records)
   right = sum(record['said'] * record['right'] for record in records if record['said'])
   print(f'all: a side named in {said} of {sum(record["cases"] for record in records)}, rightly in {right:.0f}')
@@ -71,13 +69,13 @@ def row(name, rate, lines):
 
 def draw(tables, names):
   """Points above random with 95 % intervals: a panel per prune rate, a column per set."""
-  rates = list(next(iter(tables.values())))
+  rates = list(tables[0])
   picture = figure.Figure(figsize=(11, 3.6), layout='constrained')
   panels = picture.subplots(1, len(rates), sharey=True, squeeze=False)[0]
   for axes, rate in zip(panels, rates):
     axes.axhline(0, color='black', linewidth=0.8)
     for turn, (method, color) in enumerate(DRAWN.items()):
-      gains = [next(entry.gain for entry in table[rate] if entry.method == method) for table in tables.values()]
+      gains = [next(entry.gain for entry in table[rate] if entry.method == method) for table in tables]
       mean, low, high = 100 * np.array(gains).T
       place, inside = np.arange(len(names)) + 0.13 * (turn - 2), mean >= LEAST
       axes.errorbar(place[inside], mean[inside], (np.nan_to_num(mean - low)[inside], np.nan_to_num(high - mean)[inside]),

@@ -37,7 +37,7 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
   Raises: ValueError or FileNotFoundError, in one line that names the input and the mend.
   """
   mesh.pin_threads()
-  from elfs_jax import outcome, pipeline
+  from elfs_jax import pipeline
   config = config_lib.get_config() if config is None else config.copy_and_resolve_references()
   if isinstance(images, (str, os.PathLike)):
     config.data.name, config.data.path = 'folder', str(images)
@@ -50,6 +50,5 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
     config.select.budget, config.select.beta = budget, beta
     config.cluster.num_classes, config.seed = num_classes, seed
   workdir = workdir or tempfile.mkdtemp(prefix='elfs_jax_')
-  chosen, run = pipeline.select_from(dataset, config, workdir, say=lambda _: None, progress=pipeline.bar)
-  outcome.write_report(run, dataset, chosen)
+  chosen, _ = pipeline.run(dataset, config, workdir, say=lambda _: None, progress=pipeline.bar)
   return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, pathlib.Path(workdir))

@@ -87,7 +87,7 @@ def choose(candidates, *, seed=0):
   """
   count = len(next(iter(candidates.values())))
   rows = np.sort(np.random.default_rng(seed).choice(count, min(count, CHOICE_ROWS), replace=False))
-  scores = {name: _consistency(np.asarray(x_ND[rows], np.float32), seed) for name, x_ND in candidates.items()}
+  scores = {name: _consistency(x_ND[rows], seed) for name, x_ND in candidates.items()}
   return max(scores, key=scores.get), scores
 
 

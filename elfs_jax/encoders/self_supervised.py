@@ -112,13 +112,13 @@ def init(seed, shape, width, features, projection):
   def norm(size):
     return {'scale': np.ones(size, np.float32), 'bias': np.zeros(size, np.float32)}
   conv = [{'kernel': normal(size, size, into, out), **norm(out)} for size, into, out in kernels]
-  last = jax.eval_shape(lambda: _convolve(conv, jnp.zeros((1, *shape)), None)[0])
+  last = jax.eval_shape(lambda: _convolve(conv, jnp.zeros((1, *shape)), [None] * len(conv))[0])
   params = {
     'conv': conv,
     'features': {'kernel': normal(last.size, features), **norm(features)},
     'hidden': {'kernel': normal(features, features), **norm(features)},
     'out': {'kernel': normal(features, projection)}}
-  stats = [(np.zeros(out, np.float32), np.ones(out, np.float32)) for out in (*(out for _, _, out in kernels), features)]
+  stats = [(np.zeros_like(layer['bias']), np.ones_like(layer['bias'])) for layer in (*conv, params['features'])]
   return params, stats
 
 
@@ -128,20 +128,21 @@ def encode(params, x_BHWC, stats=None):
   A linear layer sees every position of the last convolution: their mean forgets where things are, which tells garments
   and digits apart (docs/results.md). Batch norm uses the running `stats`, or the batch's own where None.
   """
-  x, moments = _convolve(params['conv'], x_BHWC, stats)
+  *own, last = stats or [None] * (len(params['conv']) + 1)
+  x, moments = _convolve(params['conv'], x_BHWC, own)
   layer = params['features']
-  x, moment = _batch_norm(layer, x.reshape(len(x), -1) @ layer['kernel'], None if stats is None else stats[-1])
+  x, moment = _batch_norm(layer, x.reshape(len(x), -1) @ layer['kernel'], last)
   return x, moments + [moment]
 
 
 def _convolve(layers, x, stats):
   """Each convolution with its batch norm; a mean over 2x2 blocks after all but the first and the last."""
   moments = []
-  for i, layer in enumerate(layers):
+  for i, (layer, own) in enumerate(zip(layers, stats)):
     stride = layer['kernel'].shape[0] - 2
     x = jax.lax.conv_general_dilated(x, layer['kernel'], (stride, stride), 'SAME',
                                      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-    x, moment = _batch_norm(layer, x, None if stats is None else stats[i])
+    x, moment = _batch_norm(layer, x, own)
     moments.append(moment)
     x = jax.nn.relu(x)
     if 0 < i < len(layers) - 1 and max(x.shape[1:3]) > 4:
