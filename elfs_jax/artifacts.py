@@ -12,7 +12,7 @@ import zipfile
 
 import numpy as np
 
-VERSION = 4  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
+VERSION = 5  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
 CHECKPOINT_SECONDS = 60
 
 

@@ -3,6 +3,7 @@ import functools
 
 import jax
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from elfs_jax import embed, temi as temi_heads
 from elfs_jax.temi import State, Temi, temi_loss  # noqa: F401 (State, Temi and temi_loss are part of this module)
@@ -120,7 +121,6 @@ def smooth(embeddings, neighbors):
 def fit_kmeans(x_ND, num_classes, *, seed, starts):
   """A fitted `sklearn.cluster.KMeans`, on one thread."""
   from sklearn.cluster import KMeans
-  from threadpoolctl import threadpool_limits
   with threadpool_limits(1):
     return KMeans(num_classes, n_init=starts, random_state=seed).fit(x_ND)
 
@@ -208,7 +208,6 @@ def independent(embeddings, num_classes, *, neighbors=None, count=3, seed=0):
 
 def predict_kmeans(model, x_ND):
   """Labels int32 [N] by a fitted k-means, on one thread."""
-  from threadpoolctl import threadpool_limits
   with threadpool_limits(1):
     return model.predict(x_ND).astype(np.int32)
 
@@ -226,7 +225,6 @@ def choose_num_classes(embeddings, *, seed=0):
   """
   from sklearn.metrics import silhouette_score
   from sklearn.neighbors import NearestNeighbors
-  from threadpoolctl import threadpool_limits
   if len(embeddings) < 3:
     raise ValueError(f'a guess of cluster.num_classes needs at least 3 examples, got N={len(embeddings)}')
   rows = np.random.default_rng(seed).permutation(len(embeddings))[:3000]

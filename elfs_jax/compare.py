@@ -39,18 +39,23 @@ def table(rows):
   """
   out = {}
   for rate in sorted({row['rate'] for row in rows}, reverse=True):
-    runs = by_method([row for row in rows if row['rate'] == rate])
-    if 'random' not in runs:
+    runs = paired([row for row in rows if row['rate'] == rate])
+    if not runs:
       continue
-    seeds = sorted(runs['random'])
-    runs = {name: run for name, run in runs.items() if sorted(run) == seeds}
-    accuracy = {name: np.array([run[s]['accuracy'] for s in seeds]) for name, run in runs.items()}
+    accuracy = {name: np.array([row['accuracy'] for row in run]) for name, run in runs.items()}
     ceilings = [a for name, a in accuracy.items() if name.startswith('supervised_')]
     ceiling = max(ceilings, key=np.mean) if ceilings else None
-    lines = [Line(name, rate, _mean_beta(runs[name].values()), a, gain(a, accuracy['random']),
+    lines = [Line(name, rate, _mean_beta(runs[name]), a, gain(a, accuracy['random']),
                   closure(a, accuracy['random'], ceiling)) for name, a in accuracy.items()]
     out[rate] = sorted(lines, key=lambda line: -line.accuracy.mean())
   return out
+
+
+def paired(rows):
+  """{method: its rows in the order of the seeds}, of those that have the same seeds as `random`; {} without it."""
+  runs = by_method(rows)
+  seeds = sorted(runs.get('random', ()))
+  return {name: [run[s] for s in seeds] for name, run in runs.items() if seeds and sorted(run) == seeds}
 
 
 def by_method(rows):
@@ -98,14 +103,10 @@ def regret(rows):
   """{rate: (auto's, fixed 0.3's)}: Estimates of the accuracy that each beta loses against the best fixed one."""
   out = {}
   for rate in sorted({row['rate'] for row in rows}, reverse=True):
-    runs = by_method([row for row in rows if row['rate'] == rate])
-    if not {'elfs', 'elfs_fixed', 'elfs_oracle'} <= set(runs):
-      continue
-    seeds = sorted(set(runs['elfs']) & set(runs['elfs_fixed']) & set(runs['elfs_oracle']))
-    accuracy = {name: np.array([runs[name][s]['accuracy'] for s in seeds]) for name in
-                ('elfs', 'elfs_fixed', 'elfs_oracle')}
-    out[rate] = (gain(accuracy['elfs_oracle'], accuracy['elfs']),
-                 gain(accuracy['elfs_oracle'], accuracy['elfs_fixed']))
+    runs = paired([row for row in rows if row['rate'] == rate])
+    if {'elfs', 'elfs_fixed', 'elfs_oracle'} <= set(runs):
+      auto, fixed, oracle = ([row['accuracy'] for row in runs[name]] for name in ('elfs', 'elfs_fixed', 'elfs_oracle'))
+      out[rate] = gain(oracle, auto), gain(oracle, fixed)
   return out
 
 

@@ -37,7 +37,7 @@ def get_config():
   config.embed = ConfigDict()
   config.embed.method = 'auto'       # pca, self_supervised, given (bring your own), auto: the better, without labels
   config.embed.components = 100      # of PCA
-  config.embed.epochs = _any()       # of the encoder, and what follows; None: 20, down to 10 above 15,000
+  config.embed.epochs = _any()       # of the encoder, and what follows; None: 20, down to 11 above 15,000
   config.embed.batch = _any()        # None: 512, or 256 below 10,000 examples
   config.embed.width = 24            # channels after the first layer
   config.embed.refresh = 1           # times that neighbours are found anew from its own features

@@ -5,6 +5,7 @@ A principal component divided by the square root of its standard deviation lies 
 few components drown the others, and whitening, where noise counts as much as signal.
 """
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 SIDE = 32  # Pixels: PCA of longer images sees them downscaled, or the covariance would not be affordable.
 FIT_ROWS = 20_000  # Enough for the directions; every row is then projected.
@@ -42,7 +43,6 @@ def scale(embeddings, *, components=None, unit=1., seed=0):
   Returns: float32 [N, min(components, N - 1, D)]. A component that does not vary is 0.
   """
   from sklearn.decomposition import PCA
-  from threadpoolctl import threadpool_limits
   count, width = embeddings.shape
   keep = max(1, min(width if components is None else components, count - 1, width))
   rows = np.arange(count)
@@ -93,7 +93,6 @@ def choose(candidates, *, seed=0):
 
 def _consistency(x_ND, seed):
   from sklearn.cluster import KMeans
-  from threadpoolctl import threadpool_limits
   x_ND = unit_rows(x_ND)
   random = np.random.default_rng(seed)
   with threadpool_limits(1):

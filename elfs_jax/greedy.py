@@ -117,20 +117,20 @@ class FacilityLocation:
       return sum(pool.map(block, range(0, len(rows), step)), np.zeros(len(self.x_ND)))
 
 
-def cover_graph(neighbors, similarity, allowed, count):
+def cover_graph(neighbors, similarity, allowed, need, count):
   """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower index.
 
   Args: neighbors: int [N,k], -1 for none; similarity: float [N,k], best first; allowed: bool [N], what may be chosen;
-    all are to be covered. Returns: int64 [count], in the order of choice. See `select.coverage` for what is maximised.
+    need: float [N], what the cover of each counts. Returns: int64 [count], in the order of choice. See `select.coverage` for what is maximised.
   """
   n, k = neighbors.shape
   floor = similarity[:, -1].astype(np.float64)
   covered, by = np.repeat(np.arange(n), k), neighbors.ravel()
-  value = np.maximum(similarity - floor[:, None], 0).ravel()
+  value = (np.maximum(similarity - floor[:, None], 0) * need[:, None]).ravel()
   keep = (value > 0) & np.append(allowed, False)[by]  # The last answers for -1, no neighbour.
   own = np.flatnonzero(allowed)
   covered, by = np.append(covered[keep], own), np.append(by[keep], own)
-  value = np.append(value[keep], 1 - floor[own])
+  value = np.append(value[keep], (1 - floor[own]) * need[own])
   order = np.argsort(by, kind='stable')
   covered, value = covered[order], value[order]
   ends = np.searchsorted(by[order], np.arange(n + 1))

@@ -120,7 +120,7 @@ def search(embeddings, clusterings, choose, budget, betas, expected, *, folds, r
           'gap': gap, 'half': half}
 
 
-def flock(neighbors, similarity, difficulty):
+def flock(neighbors, similarity, difficulty, need):
   """The share of a tenth chosen by `select.coverage` without a cut that lies among the hardest tenth.
 
   Isolated examples that no neighbour stands for are what a cover is made of where nothing is cut. Where they are the
@@ -129,7 +129,7 @@ def flock(neighbors, similarity, difficulty):
   """
   tenth = max(1, len(difficulty) // 10)
   hardest = select.hardest(difficulty, tenth)
-  chosen = select.coverage(neighbors, similarity, difficulty, tenth, 0.0)
+  chosen = select.coverage(neighbors, similarity, difficulty, tenth, 0.0, need=need)
   return len(np.intersect1d(chosen, hardest)) / tenth
 
 

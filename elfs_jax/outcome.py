@@ -50,8 +50,8 @@ def _compare(current, dataset, chosen):
   def subset(name, pool, run_seed):
     if name == 'coreset':
       method = current.config.select.method
-      graph = neighbors.among(chosen.graph, pool)
-      return pool[select.cut(method, graph, chosen.difficulty[pool], count, chosen.beta, seed)]
+      graph, difficulty = neighbors.among(chosen.graph, pool), chosen.difficulty[pool]
+      return pool[select.cut(method, graph, chosen.pseudo_labels[pool], difficulty, count, chosen.beta, seed)]
     return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
   def accuracies(name):
     out = []

@@ -100,7 +100,8 @@ def _embed(run, dataset, identity):
     if settings.method in ('pca', 'auto'):
       found['pca'] = embed.pca(dataset.images, components=settings.components, seed=run.config.seed)
     if settings.method in ('self_supervised', 'auto'):
-      found['self_supervised'] = embed.scale(_self_supervised(run, dataset.images, key), seed=run.config.seed)
+      features = _self_supervised(run, dataset.images, key)
+      found['self_supervised'] = embed.scale(features, components=self_supervised.COMPONENTS, seed=run.config.seed)
     if len(found) == 1:
       return {'embeddings': found[settings.method], 'method': settings.method}
     best, scores = embed.choose(found, seed=run.config.seed)
@@ -114,7 +115,7 @@ def _self_supervised(run, images, key):
   settings = run.config.embed
   def near(features, k):
     return neighbors.knn(features, k)[0]
-  epochs = settings.epochs or int(np.clip(300_000 // len(images), 10, 20))
+  epochs = settings.epochs or int(np.clip(300_000 // len(images), 11, 20))
   batch = settings.batch or (256 if len(images) < 10_000 else 512)
   with_checkpoint = store.Checkpointed(run, 'embed', key)
   features = self_supervised.train(
@@ -197,9 +198,9 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
     key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, budget,
                                 run.config.judge.to_dict(), judge.LEAST_BETA, judge.NOISY_BETA, judge.FLOCK, seed)
     judged = store.stage(run, f'judge_{budget}', key,
-                         lambda: _judge(run, embeddings, graph, clusterings, difficulty, budget))
+                         lambda: _judge(run, embeddings, graph, labels, clusterings, difficulty, budget))
     beta = float(judged['beta'])
-  chosen = select.cut(settings.method, graph, difficulty, budget, beta, seed)
+  chosen = select.cut(settings.method, graph, labels, difficulty, budget, beta, seed)
   run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
           + (f', beta {beta:g}' if beta is not None else ''))
   if judged:
@@ -216,17 +217,18 @@ def _clusterings(run, embeddings, num_classes, key):
       seed=seed)})['labels'], key
 
 
-def _judge(run, embeddings, graph, clusterings, difficulty, budget):
+def _judge(run, embeddings, graph, labels, clusterings, difficulty, budget):
   """The judge's verdict on each beta, and its forecast."""
   settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
   if method == 'coverage':
-    flock = {'flock': judge.flock(*graph, difficulty)}
+    flock = {'flock': judge.flock(*graph, difficulty, select.class_need(labels))}
     expected = judge.least_beta(flock['flock'], 1 - budget / n)
     betas = {expected, *(b for b in settings.betas if b > expected)}
   else:
     flock, expected, betas = {}, judge.published_beta(1 - budget / n), settings.betas
   def choose(rows, count, beta):
-    return rows[select.cut(method, neighbors.among(graph, rows), difficulty[rows], count, beta, seed)]
+    near = neighbors.among(graph, rows)
+    return rows[select.cut(method, near, labels[rows], difficulty[rows], count, beta, seed)]
   return judge.search(embeddings, clusterings, choose, budget, betas, expected, folds=settings.folds,
                       randoms=settings.randoms, steps=settings.steps, seed=seed, progress=run.progress) | flock
 

@@ -8,6 +8,7 @@ and on a budget out of range. "Nested": the first m of a choice of n are the cho
 import warnings
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from elfs_jax import embed
 from elfs_jax.greedy import BLOCK_ELEMENTS, FacilityLocation, FarthestFirst, lazy_greedy
@@ -22,7 +23,7 @@ def k_center(embeddings, budget, *, seed=0):
   """
   x_ND = _matrix('embeddings', embeddings, np.float64)
   count, first = _count(budget, len(x_ND)), int(np.random.default_rng(seed).integers(len(x_ND)))
-  with _one_thread():
+  with threadpool_limits(1):
     return lazy_greedy(FarthestFirst(x_ND - x_ND.mean(0), first), count, [first])
 
 
@@ -35,7 +36,7 @@ def facility_location(embeddings, budget, *, seed=0):
   """
   x_ND = _matrix('embeddings', embeddings, np.float32)
   count = _count(budget, len(x_ND))
-  with _one_thread():
+  with threadpool_limits(1):
     return lazy_greedy(FacilityLocation(embed.unit_rows(x_ND)), count, [])
 
 
@@ -135,7 +136,7 @@ def typiclust(embeddings, budget, *, seed=0):
            for turn in range(size_C[c])]
   turns = [c for *_, c in sorted(turns)[:count]]
   share_C = np.bincount(turns, minlength=len(size_C))
-  with _one_thread():
+  with threadpool_limits(1):
     queue_C = [iter(_most_typical(x_ND, np.flatnonzero(label_N == c), share)) for c, share in enumerate(share_C)]
   return np.array([next(queue_C[c]) for c in turns], np.int64)
 
@@ -160,7 +161,7 @@ def badge(probabilities, features, budget, *, seed=0):
   norm_N = np.square(error_NC, dtype=np.float64).sum(1) * np.square(feature_NF, dtype=np.float64).sum(1)
   chosen, distance_N, open_N = [int(norm_N.argmax())], np.full(len(p_NC), np.inf), np.ones(len(p_NC), bool)
   # Products with one vector are over before a second thread starts, which then only waits: 15 times slower.
-  with _one_thread():
+  with threadpool_limits(1):
     while len(chosen) < count:
       last = chosen[-1]
       open_N[last] = False
@@ -216,14 +217,9 @@ def _kmeans(x_ND, clusters, seed):
   model = (KMeans(clusters, n_init=1, random_state=seed) if clusters <= 50 else
            MiniBatchKMeans(clusters, batch_size=5000, n_init=1, random_state=seed))
   # On one thread, as labels otherwise depend on the thread count; fewer distinct rows than clusters are no fault.
-  with _one_thread(), warnings.catch_warnings():
+  with threadpool_limits(1), warnings.catch_warnings():
     warnings.simplefilter('ignore', ConvergenceWarning)
     return model.fit(x_ND).labels_
-
-
-def _one_thread():
-  from threadpoolctl import threadpool_limits
-  return threadpool_limits(1)
 
 
 def _neighbors(x_ND, neighbors):

@@ -49,19 +49,20 @@ def stratified(difficulty, budget, beta, *, strata=50, seed):
   return kept[np.sort(np.concatenate(chosen).astype(np.int64))]
 
 
-def coverage(neighbors, similarity, difficulty, budget, beta):
+def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None):
   """Choose what covers everything, but none of the hardest.
 
   Ours, not published: `double_end` fixes how hard the examples are, and this lets none of them stand for another. It
   is facility location over the graph of neighbours: example i is covered by the chosen j among its k neighbours to
   max(s_ij - s_ik), where s_ik is the similarity of its last neighbour, by itself to 1 - s_ik, and what is chosen next
-  adds most to the sum of that (lazy greedy, exact). The beta * N hardest are not chosen, since their labels teach
-  least, but need cover like the rest.
+  adds most to the sum of that, each times its need (lazy greedy, exact). The beta * N hardest are not chosen, since
+  their labels teach least, but need cover like the rest.
 
   Args:
     neighbors: int [N,k], the nearest others of each, best first; -1 where there is none (`neighbors.among`).
     similarity: float [N,k], their cosine similarity.
     difficulty, budget, beta: as in `double_end`.
+    need: float [N], 0 or more, what the cover of each counts (`class_need`); default all alike.
   Returns: int64 [n], hardest first. Raises: as `double_end`, and ValueError for shapes that do not fit.
   """
   order = hardness_order(difficulty)
@@ -70,11 +71,23 @@ def coverage(neighbors, similarity, difficulty, budget, beta):
   if neighbors.shape != similarity.shape or neighbors.shape[:1] != order.shape or neighbors.ndim != 2:
     raise ValueError(f'neighbors {neighbors.shape} and similarity {similarity.shape} must both be [N,k] with '
                      f'N={len(order)}, as many as difficulties')
+  need = np.ones(len(order)) if need is None else np.asarray(need, np.float64)
+  if need.shape != order.shape or not (np.isfinite(need) & (need >= 0)).all():
+    raise ValueError(f'need must be [N] with N={len(order)}, finite and 0 or more, got shape {need.shape}')
   allowed = np.ones(len(order), bool)
   allowed[order[:cut]] = False
   chosen = np.zeros(len(order), bool)
-  chosen[cover_graph(neighbors, similarity, allowed, count)] = True
+  chosen[cover_graph(neighbors, similarity, allowed, need, count)] = True
   return order[chosen[order]]
+
+
+def class_need(pseudo_labels):
+  """The need for cover that makes all pseudo-classes count alike, whatever their size: float64 [N], on average 1.
+
+  Without it a rare class gets as few examples as it has, and a test that asks all classes alike suffers for it.
+  """
+  _, of_class, sizes = np.unique(pseudo_labels, return_inverse=True, return_counts=True)
+  return (sizes.mean() / sizes)[of_class]
 
 
 def random(n, budget, *, seed):
@@ -118,10 +131,10 @@ def break_ties(*keys, seed):
   return ranks
 
 
-def cut(method, graph, difficulty, budget, beta, seed):
+def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed):
   """Indices by the named method of `select`, from `neighbors.knn`'s graph and a difficulty without ties."""
   if method == 'coverage':
-    return coverage(*graph, difficulty, budget, beta)
+    return coverage(*graph, difficulty, budget, beta, need=class_need(pseudo_labels))
   if method == 'double_end':
     return double_end(difficulty, budget, beta)
   if method == 'stratified':

@@ -112,13 +112,13 @@ def test_select_needs_no_jax():
   assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[1]'
 
 
-def covered(neighbors, similarity, chosen):
+def covered(neighbors, similarity, chosen, need):
   """What `coverage` maximises, by definition."""
   total = 0.0
   for i in range(len(neighbors)):
     last = similarity[i, -1]
     values = [similarity[i, r] - last for r, j in enumerate(neighbors[i]) if j >= 0 and j in chosen]
-    total += max([0.0, *values, *([1 - last] if i in chosen else [])])
+    total += need[i] * max([0.0, *values, *([1 - last] if i in chosen else [])])
   return total
 
 
@@ -135,11 +135,12 @@ def test_coverage_is_plain_greedy_over_all_with_all_but_the_hardest(beta):
   x, difficulty = rng.normal(size=(60, 4)), rng.permutation(60).astype(float)
   near, similarity = graph(x, 8)
   near[rng.random(near.shape) < 0.1] = -1
+  need = rng.random(60)
   allowed, plain = np.argsort(-difficulty)[round(60 * beta):], []
   for _ in range(15):
     left = [j for j in sorted(allowed) if j not in plain]
-    plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j})))
-  chosen = select.coverage(near, similarity, difficulty, 15, beta)
+    plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j}, need)))
+  chosen = select.coverage(near, similarity, difficulty, 15, beta, need=need)
   assert set(chosen.tolist()) == set(plain)
   assert (np.diff(difficulty[chosen]) < 0).all()  # Hardest first.
 
@@ -151,6 +152,25 @@ def test_coverage_leaves_near_copies_and_the_hardest_out():
   chosen = select.coverage(*graph(x, 12), difficulty, 20, 0.1)
   assert len(np.unique(chosen // 10)) == 20
   assert difficulty[chosen].max() < 180
+
+
+def test_class_need_gives_every_class_as_much():
+  labels = np.repeat([0, 1, 3], [50, 8, 2])
+  need = select.class_need(labels)
+  np.testing.assert_allclose([need[labels == c].sum() for c in (0, 1, 3)], 20)
+  assert need.mean() == pytest.approx(1)
+
+
+def test_a_cover_by_class_need_takes_more_of_rare_classes():
+  rng = np.random.default_rng(3)
+  labels = np.repeat([0, 1], [540, 60])
+  x = np.eye(12)[labels] + 0.3 * rng.normal(size=(600, 12))
+  near, difficulty = graph(x, 20), rng.permutation(600).astype(float)
+  alike = select.coverage(*near, difficulty, 60, 0.05)
+  by_class = select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0)
+  assert labels[alike].sum() < 12 and labels[by_class].sum() > 18
+  np.testing.assert_array_equal(
+      alike, select.cut('coverage', near, np.zeros(600, int), difficulty, 60, 0.05, seed=0))  # One class: all alike.
 
 
 def test_coverage_takes_all_that_is_left_where_the_budget_is_that_large():
@@ -166,3 +186,6 @@ def test_coverage_names_what_is_wrong():
                            ((near, similarity, np.arange(6.0), 4, 0.5), 'no room')):
     with pytest.raises(ValueError, match=words):
       select.coverage(*arguments)
+  for need in (np.ones(5), -np.ones(6), np.full(6, np.nan)):
+    with pytest.raises(ValueError, match='need must be'):
+      select.coverage(near, similarity, np.arange(6.0), 2, 0.0, need=need)

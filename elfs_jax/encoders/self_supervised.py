@@ -20,12 +20,13 @@ from jax.sharding import PartitionSpec as P
 from elfs_jax import embed, mesh as devices
 
 SIDE = 64  # Pixels: longer images are downscaled before training.
+COMPONENTS = 256  # Of the scaled features that are worth keeping; the rest only cost time in every search.
 GRID = 16  # Positions along a side after the stem, which sets the cost of all that follows.
 BLOCK = 512  # Images that are embedded at a time.
 DECAY = 0.95  # Of batch norm's running statistics, per step.
 
 
-def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32, features=256, projection=128,
+def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32, features=512, projection=128,
           temperature=0.5, k=5, refresh=3, rate=2e-3, weight_decay=1e-2, crop=0.8, flip=False, seed=0, state=None,
           on_epoch=None, progress=None):
   """Train the encoder and embed every image with it.
