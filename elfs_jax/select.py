@@ -82,12 +82,15 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None):
 
 
 def class_need(pseudo_labels):
-  """The need for cover that makes all pseudo-classes count alike, whatever their size: float64 [N], on average 1.
+  """The need for cover by which rare pseudo-classes count for more than they have examples: float64 [N].
 
-  Without it a rare class gets as few examples as it has, and a test that asks all classes alike suffers for it.
+  Without it a class gets as few examples as it has, and a test that asks all classes alike suffers for it. The root of
+  the size is half way to all classes alike, since small clusters can be junk as well.
+
+  Args: pseudo_labels: int [N]. Returns: sqrt(mean size of a pseudo-class / size of its own), per example.
   """
   _, of_class, sizes = np.unique(pseudo_labels, return_inverse=True, return_counts=True)
-  return (sizes.mean() / sizes)[of_class]
+  return np.sqrt(sizes.mean() / sizes)[of_class]
 
 
 def random(n, budget, *, seed):

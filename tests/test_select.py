@@ -154,11 +154,12 @@ def test_coverage_leaves_near_copies_and_the_hardest_out():
   assert difficulty[chosen].max() < 180
 
 
-def test_class_need_gives_every_class_as_much():
+def test_class_need_grows_with_rarity_by_the_root_of_the_size():
   labels = np.repeat([0, 1, 3], [50, 8, 2])
   need = select.class_need(labels)
-  np.testing.assert_allclose([need[labels == c].sum() for c in (0, 1, 3)], 20)
-  assert need.mean() == pytest.approx(1)
+  totals = [need[labels == c].sum() for c in (0, 1, 3)]
+  np.testing.assert_allclose(np.array(totals) / totals[2], [5, 2, 1])  # Roots of 25, 4 and 1 times the smallest.
+  np.testing.assert_allclose(select.class_need(np.repeat([4, 7], 5)), 1)
 
 
 def test_a_cover_by_class_need_takes_more_of_rare_classes():
