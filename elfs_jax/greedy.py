@@ -121,7 +121,8 @@ def cover_graph(neighbors, similarity, allowed, need, count):
   """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower index.
 
   Args: neighbors: int [N,k], -1 for none; similarity: float [N,k], best first; allowed: bool [N], what may be chosen;
-    need: float [N], what the cover of each counts. Returns: int64 [count], in the order of choice. See `select.coverage` for what is maximised.
+    need: float [N], what the cover of each counts; count. Returns: int64 [count], in the order of choice. See
+    `select.coverage` for what is maximised.
   """
   n, k = neighbors.shape
   floor = similarity[:, -1].astype(np.float64)
