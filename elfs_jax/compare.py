@@ -38,10 +38,7 @@ def table(rows):
   Returns: {rate: [Line]}.
   """
   out = {}
-  for rate in sorted({row['rate'] for row in rows}, reverse=True):
-    runs = paired([row for row in rows if row['rate'] == rate])
-    if not runs:
-      continue
+  for rate, runs in paired(rows):
     accuracy = {name: np.array([row['accuracy'] for row in run]) for name, run in runs.items()}
     ceilings = [a for name, a in accuracy.items() if name.startswith('supervised_')]
     ceiling = max(ceilings, key=np.mean) if ceilings else None
@@ -52,10 +49,15 @@ def table(rows):
 
 
 def paired(rows):
-  """{method: its rows in the order of the seeds}, of those that have the same seeds as `random`; {} without it."""
-  runs = by_method(rows)
-  seeds = sorted(runs.get('random', ()))
-  return {name: [run[s] for s in seeds] for name, run in runs.items() if seeds and sorted(run) == seeds}
+  """(rate, {method: its rows in the order of the seeds}) of the methods that have the same seeds as `random`.
+
+  The most pruned first; a rate without `random` is left out.
+  """
+  for rate in sorted({row['rate'] for row in rows}, reverse=True):
+    runs = by_method([row for row in rows if row['rate'] == rate])
+    seeds = sorted(runs.get('random', ()))
+    if seeds:
+      yield rate, {name: [run[s] for s in seeds] for name, run in runs.items() if sorted(run) == seeds}
 
 
 def by_method(rows):
@@ -102,8 +104,7 @@ def closure(accuracy, baseline, ceiling):
 def regret(rows):
   """{rate: (auto's, fixed 0.3's)}: Estimates of the accuracy that each beta loses against the best fixed one."""
   out = {}
-  for rate in sorted({row['rate'] for row in rows}, reverse=True):
-    runs = paired([row for row in rows if row['rate'] == rate])
+  for rate, runs in paired(rows):
     if {'elfs', 'elfs_fixed', 'elfs_oracle'} <= set(runs):
       auto, fixed, oracle = ([row['accuracy'] for row in runs[name]] for name in ('elfs', 'elfs_fixed', 'elfs_oracle'))
       out[rate] = gain(oracle, auto), gain(oracle, fixed)

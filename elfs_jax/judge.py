@@ -120,16 +120,16 @@ def search(embeddings, clusterings, choose, budget, betas, expected, *, folds, r
           'gap': gap, 'half': half}
 
 
-def flock(neighbors, similarity, difficulty, need):
-  """The share of a tenth chosen by `select.coverage` without a cut that lies among the hardest tenth.
+def flock(choose, difficulty):
+  """The share of a tenth chosen by `coverage` without a cut that lies among the hardest tenth.
 
   Isolated examples that no neighbour stands for are what a cover is made of where nothing is cut. Where they are the
   hardest as well, they are noise, which no judge of clusters can see: clusters give it labels like everything else.
-  Args: as in `select.coverage`. Returns: float in [0, 1].
+  Args: choose: as in `search`; difficulty: float [N]. Returns: float in [0, 1].
   """
   tenth = max(1, len(difficulty) // 10)
   hardest = select.hardest(difficulty, tenth)
-  chosen = select.coverage(neighbors, similarity, difficulty, tenth, 0.0, need=need)
+  chosen = choose(np.arange(len(difficulty)), tenth, 0.0)
   return len(np.intersect1d(chosen, hardest)) / tenth
 
 

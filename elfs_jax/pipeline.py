@@ -220,15 +220,15 @@ def _clusterings(run, embeddings, num_classes, key):
 def _judge(run, embeddings, graph, labels, clusterings, difficulty, budget):
   """The judge's verdict on each beta, and its forecast."""
   settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
+  def choose(rows, count, beta):
+    near = neighbors.among(graph, rows)
+    return rows[select.cut(method, near, labels[rows], difficulty[rows], count, beta, seed)]
   if method == 'coverage':
-    flock = {'flock': judge.flock(*graph, difficulty, select.class_need(labels))}
+    flock = {'flock': judge.flock(choose, difficulty)}
     expected = judge.least_beta(flock['flock'], 1 - budget / n)
     betas = {expected, *(b for b in settings.betas if b > expected)}
   else:
     flock, expected, betas = {}, judge.published_beta(1 - budget / n), settings.betas
-  def choose(rows, count, beta):
-    near = neighbors.among(graph, rows)
-    return rows[select.cut(method, near, labels[rows], difficulty[rows], count, beta, seed)]
   return judge.search(embeddings, clusterings, choose, budget, betas, expected, folds=settings.folds,
                       randoms=settings.randoms, steps=settings.steps, seed=seed, progress=run.progress) | flock
 

@@ -58,7 +58,9 @@ def test_a_cover_flocks_to_hard_examples_only_where_they_are_isolated():
   graph = neighbors.knn(x, 20)
   hard_where_isolated = np.concatenate([rng.random(900), 2 + rng.random(100)])
   hard_elsewhere = np.concatenate([2 + rng.random(100), rng.random(900)])
-  flocking, calm = (judge.flock(*graph, hard, np.ones(1000)) for hard in (hard_where_isolated, hard_elsewhere))
+  def flock(hard):
+    return judge.flock(lambda rows, count, beta: rows[select.coverage(*graph, hard, count, beta)], hard)
+  flocking, calm = flock(hard_where_isolated), flock(hard_elsewhere)
   chosen = select.coverage(*graph, hard_where_isolated, 100, 0.0)
   assert flocking == np.mean(chosen >= 900) > 0.5 and calm < 0.2
   assert [judge.least_beta(flocking, rate) for rate in (0.3, 0.7, 0.9)] == [0.0, 0.05, 0.15]
