@@ -54,18 +54,6 @@ def knn(embeddings, k, *, progress=None):
   return indices, similarity
 
 
-def among(graph, rows):
-  """The neighbour graph of a part of the examples, from that of all: those outside become -1.
-
-  Args: graph: (indices int [N,k], similarity float [N,k]) from `knn`; rows: int [n], distinct. Returns: the same for
-    the part, numbered as in `rows`: (int32 [n,k], float32 [n,k]); a similarity stays, also of one outside.
-  """
-  indices, similarity = graph
-  place = np.full(len(indices), -1, np.int32)
-  place[rows] = np.arange(len(rows), dtype=np.int32)
-  return place[indices[rows]], similarity[rows]
-
-
 @functools.partial(jax.jit, static_argnames=('rows', 'k'))
 def _block(x_ND, start, *, rows, k):
   """Neighbours of the examples start, ..., start + rows - 1; beyond the last example the rows repeat it."""

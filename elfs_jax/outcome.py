@@ -7,7 +7,7 @@ import json
 import jax
 import numpy as np
 
-from elfs_jax import artifacts, evaluate, neighbors, recipes, select, summary, workdir as store
+from elfs_jax import artifacts, evaluate, recipes, select, summary, workdir as store
 
 
 def write_report(current, dataset, chosen):
@@ -49,9 +49,8 @@ def _compare(current, dataset, chosen):
                               *((dataset.test_images, dataset.test_labels) if has_test_set else ()))
   def subset(name, pool, run_seed):
     if name == 'coreset':
-      method = current.config.select.method
-      graph, difficulty = neighbors.among(chosen.graph, pool), chosen.difficulty[pool]
-      return pool[select.cut(method, graph, chosen.pseudo_labels[pool], difficulty, count, chosen.beta, seed)]
+      return select.cut(current.config.select.method, chosen.graph, chosen.pseudo_labels, chosen.difficulty, count,
+                        chosen.beta, seed, rows=pool)
     return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
   def accuracies(name):
     out = []

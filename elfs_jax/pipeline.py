@@ -221,8 +221,7 @@ def _judge(run, embeddings, graph, labels, clusterings, difficulty, budget):
   """The judge's verdict on each beta, and its forecast."""
   settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
   def choose(rows, count, beta):
-    near = neighbors.among(graph, rows)
-    return rows[select.cut(method, near, labels[rows], difficulty[rows], count, beta, seed)]
+    return select.cut(method, graph, labels, difficulty, count, beta, seed, rows=rows)
   if method == 'coverage':
     flock = {'flock': judge.flock(choose, difficulty)}
     expected = judge.least_beta(flock['flock'], 1 - budget / n)

@@ -59,7 +59,7 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None):
   their labels teach least, but need cover like the rest.
 
   Args:
-    neighbors: int [N,k], the nearest others of each, best first; -1 where there is none (`neighbors.among`).
+    neighbors: int [N,k], the nearest others of each, best first; -1 where there is none.
     similarity: float [N,k], their cosine similarity.
     difficulty, budget, beta: as in `double_end`.
     need: float [N], 0 or more, what the cover of each counts (`class_need`); default all alike.
@@ -72,8 +72,12 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None):
     raise ValueError(f'neighbors {neighbors.shape} and similarity {similarity.shape} must both be [N,k] with '
                      f'N={len(order)}, as many as difficulties')
   need = np.ones(len(order)) if need is None else np.asarray(need, np.float64)
-  if need.shape != order.shape or not (np.isfinite(need) & (need >= 0)).all():
-    raise ValueError(f'need must be [N] with N={len(order)}, finite and 0 or more, got shape {need.shape}')
+  if need.shape != order.shape:
+    raise ValueError(f'need must be [N] with N={len(order)}, got shape {need.shape}')
+  bad = np.flatnonzero(~(np.isfinite(need) & (need >= 0)))
+  if len(bad):
+    raise ValueError(f'need must be finite and 0 or more, but is not at {len(bad)} of {len(need)} rows, first row '
+                     f'{bad[0]}')
   allowed = np.ones(len(order), bool)
   allowed[order[:cut]] = False
   chosen = np.zeros(len(order), bool)
@@ -134,8 +138,17 @@ def break_ties(*keys, seed):
   return ranks
 
 
-def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed):
-  """Indices by the named method of `select`, from `neighbors.knn`'s graph and a difficulty without ties."""
+def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, rows=None):
+  """A coreset by the named method of this module, of all N or of some `rows` alone.
+
+  Args: method: 'coverage', 'double_end', ...; graph: (indices int [N,k], similarity float [N,k]) from `neighbors.knn`;
+    pseudo_labels: int [N]; difficulty: float [N] without ties; budget, beta: of what it chooses from; seed;
+    rows: int [m], distinct, default all.
+  Returns: int64 [n], of all N.
+  """
+  if rows is not None:
+    part = cut(method, _among(graph, rows), pseudo_labels[rows], difficulty[rows], budget, beta, seed)
+    return np.asarray(rows)[part]
   if method == 'coverage':
     return coverage(*graph, difficulty, budget, beta, need=class_need(pseudo_labels))
   if method == 'double_end':
@@ -191,3 +204,11 @@ def _cuts(n, budget, beta):
     raise ValueError(f'beta={beta:g} and a budget of {count} of {n} leave no room: beta can be at most '
                      f'{np.floor((n - count) / n * 1e4) / 1e4:g}')
   return cut, count
+
+
+def _among(graph, rows):
+  """The neighbour graph of some rows, numbered as in `rows`: those outside become -1, but a similarity stays."""
+  indices, similarity = graph
+  place = np.full(len(indices), -1, np.int32)
+  place[rows] = np.arange(len(rows), dtype=np.int32)
+  return place[indices[rows]], similarity[rows]

@@ -180,6 +180,20 @@ def test_coverage_takes_all_that_is_left_where_the_budget_is_that_large():
   np.testing.assert_array_equal(chosen, select.double_end(difficulty, 36, 0.1))
 
 
+@pytest.mark.parametrize('method', ('coverage', 'double_end', 'stratified', 'random', 'hardest', 'easiest'))
+def test_a_cut_among_some_rows_sees_and_takes_no_others(method):
+  rng = np.random.default_rng(7)
+  near, similarity = graph(rng.normal(size=(80, 4)), 8)
+  labels, difficulty = rng.integers(0, 4, 80), rng.permutation(80).astype(float)
+  rows = rng.permutation(80)[:50]
+  chosen = select.cut(method, (near, similarity), labels, difficulty, 12, 0.1, 3, rows=rows)
+  assert len(set(chosen.tolist())) == 12 and set(chosen.tolist()) <= set(rows.tolist())
+  place = {j: p for p, j in enumerate(rows.tolist())}
+  within = np.array([[place.get(j, -1) for j in near[i].tolist()] for i in rows])
+  alone = select.cut(method, (within, similarity[rows]), labels[rows], difficulty[rows], 12, 0.1, 3)
+  np.testing.assert_array_equal(chosen, rows[alone])
+
+
 def test_coverage_names_what_is_wrong():
   near, similarity = graph(np.random.default_rng(0).normal(size=(6, 2)), 2)
   for arguments, words in (((near[:5], similarity[:5], np.arange(6.0), 2, 0.0), 'both be'),
@@ -187,6 +201,7 @@ def test_coverage_names_what_is_wrong():
                            ((near, similarity, np.arange(6.0), 4, 0.5), 'no room')):
     with pytest.raises(ValueError, match=words):
       select.coverage(*arguments)
-  for need in (np.ones(5), -np.ones(6), np.full(6, np.nan)):
-    with pytest.raises(ValueError, match='need must be'):
+  for need, words in ((np.ones(5), r'shape \(5,\)'), (np.array([1.0, 0, -1, 1, 1, 1]), '1 of 6 rows, first row 2'),
+                      (np.full(6, np.nan), '6 of 6 rows, first row 0')):
+    with pytest.raises(ValueError, match=words):
       select.coverage(near, similarity, np.arange(6.0), 2, 0.0, need=need)
