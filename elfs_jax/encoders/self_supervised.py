@@ -127,7 +127,7 @@ def encode(params, x_BHWC, stats=None):
   """Features [B, D] of images in [0, 1], and the mean and mean square before each batch norm.
 
   A linear layer sees every position of the last convolution: their mean forgets where things are, which tells garments
-  and digits apart (docs/results.md). Batch norm uses the running `stats`, or the batch's own where None.
+  and digits apart (docs/tried.md). Batch norm uses the running `stats`, or the batch's own where None.
   """
   *own, last = stats or [None] * (len(params['conv']) + 1)
   x, moments = _convolve(params['conv'], x_BHWC, own)
