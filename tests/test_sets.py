@@ -1,11 +1,12 @@
-"""The sets that are made here: letters of fonts, Fashion-MNIST with a long tail or with dirt, and a synthetic one."""
+"""The sets that are made here: letters of fonts, emoji, Fashion-MNIST with a long tail or with dirt, and a synthetic one."""
 import collections
 import hashlib
+import json
 import shutil
 
 import numpy as np
 import pytest
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -31,13 +32,63 @@ def same(first, second):
           and np.array_equal(first.labels, second.labels) and np.array_equal(first.test_images, second.test_images))
 
 
-@pytest.mark.parametrize('name', ['glyphs', 'synthetic', *data.FASHION_MNIST])
+@pytest.mark.parametrize('name', ['emoji', 'glyphs', 'synthetic', *data.FASHION_MNIST])
 def test_a_config_for_each(name):
   config = config_lib.read(ROOT / f'configs/{name}.py')
   assert config.data.name == name and config.data.name in data.NAMES and config.select.budget == '10%'
-  assert config.cluster.num_classes == {'glyphs': 62, 'synthetic': 8}.get(name, 10)
-  assert config.proxy.flip == config.evaluate.flip == ('fashion' in name)
+  assert config.cluster.num_classes == {'emoji': 9, 'glyphs': 62, 'synthetic': 8}.get(name, 10)
+  assert config.proxy.flip == config.evaluate.flip == ('fashion' in name or name == 'emoji')
   assert f'python launch.py --config=configs/{name}.py' in (ROOT / f'configs/{name}.py').read_text()
+
+
+# Emoji
+
+
+@pytest.fixture
+def packages(tmp_path):
+  """Two packages of ten emoji of two kinds, blue and red discs, the red ones in two tones as well; and one bare tone."""
+  def face(code, **more):
+    return {'image': f'{code}.png', 'has_img_google': True, 'has_img_twitter': code != '1f603'} | more
+  listed = [face(f'1f60{i}', unified=f'1F60{i}', category=('Flags', 'People')[i % 2],
+                 skin_variations={t: face(f'1f60{i}-{t}') for t in ('1F3FB', '1F3FF') if i % 2}) for i in range(10)]
+  listed.append(face('1f3fb', unified='1F3FB', category='Component'))
+  for design in ('google', 'twitter'):
+    root = tmp_path / f'emoji-datasource-{design}'
+    (root / 'img' / design / '64').mkdir(parents=True)
+    (root / 'emoji.json').write_text(json.dumps(listed))
+    for entry in listed:
+      for one in (entry, *entry.get('skin_variations', {}).values()):
+        picture = Image.new('RGBA', (64, 64), (0, 0, 0, 0))
+        ImageDraw.Draw(picture).ellipse((8, 8, 56, 56), (0, 0, 255) if entry['category'] == 'Flags' else (255, 0, 0))
+        picture.save(root / 'img' / design / '64' / one['image'])
+  return tmp_path
+
+
+def test_emoji_by_kind_over_white_with_whole_emoji_held_out(packages):
+  found = data.load('emoji', packages)
+  assert same(found, data.load('emoji', packages)) and found.class_names == ['Flags', 'People']
+  for images, labels in ((found.images, found.labels), (found.test_images, found.test_labels)):
+    np.testing.assert_array_equal(images[:, 16, 16], np.array([[0, 0, 255], [255, 0, 0]], np.uint8)[labels])
+    assert images.shape[1:] == (32, 32, 3) and (images[:, 0, 0] == 255).all()
+  seen = collections.Counter(name.split('/')[1].split('.')[0].split('-')[0] for name in found.ids)
+  assert len(seen) == 8 and '1f3fb' not in seen  # Two of ten are held out, tones and all.
+  held = {f'1f60{i}' for i in range(10)} - set(seen)
+  assert len(found.test_labels) == sum(1 if code == '1f603' else 2 for code in held)
+  assert all(count == {'1f603': 5}.get(code, 6 if int(code[-1]) % 2 else 2) for code, count in seen.items())
+  assert {name.split('/')[0] for name in found.ids} == {'google', 'twitter'}
+
+
+def test_emoji_that_are_not_there(packages):
+  with pytest.raises(FileNotFoundError) as error:
+    data.load('emoji', packages / 'nowhere')
+  one_line(error, 'emoji-datasource-google', 'npm install', 'data.path')
+  picture = packages / 'emoji-datasource-twitter/img/twitter/64/1f604.png'
+  picture.write_bytes(picture.read_bytes()[:90])
+  with pytest.raises(ValueError) as error:
+    data.load('emoji', packages)
+  one_line(error, str(picture), 'install the package anew')
+  with pytest.raises(ValueError, match="'emoji' needs data.path"):
+    data.load('emoji')
 
 
 # Glyphs
