@@ -64,7 +64,7 @@ def draw(pseudo_aum, true_aum, pseudo, truth):
   majority = np.array([np.bincount(truth[pseudo == c], minlength=1).argmax() for c in range(pseudo.max() + 1)])
   wrong, picture = majority[pseudo] != truth, Figure(figsize=(7, 3.2), layout='constrained')
   left, right = picture.subplots(1, 2, sharey=True)
-  bins = np.linspace(-1, 1, 60)
+  bins = np.linspace(min(pseudo_aum.min(), true_aum.min()), 1, 60)
   left.hist([pseudo_aum[~wrong], pseudo_aum[wrong]], bins, stacked=True, label=['rightly clustered', 'wrongly clustered'])
   right.hist(true_aum, bins, color='tab:green', label='true labels')
   for axes, title in ((left, 'pseudo-labels'), (right, 'true labels')):

@@ -70,7 +70,7 @@ def row(name, rate, lines):
 def draw(tables, names):
   """Points above random with 95 % intervals: a panel per prune rate, a column per set."""
   rates = list(tables[0])
-  picture = figure.Figure(figsize=(11, 3.6), layout='constrained')
+  picture = figure.Figure(figsize=(12.5, 3.6), layout='constrained')
   panels = picture.subplots(1, len(rates), sharey=True, squeeze=False)[0]
   for axes, rate in zip(panels, rates):
     axes.axhline(0, color='black', linewidth=0.8)
