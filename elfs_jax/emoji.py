@@ -56,5 +56,5 @@ def _decode(files, progress):
     try:
       return folder.decode_file(files[i], SIDE)
     except OSError as error:
-      raise ValueError(f'{files[i]}: {folder.reason(error)}; install the package anew: `{INSTALL}`') from None
+      raise ValueError(f'{files[i]}: {folder.reason_of(error)}; install the package anew: `{INSTALL}`') from None
   return np.stack(list(folder.parallel(decode, len(files), progress, 'Reading emoji')))

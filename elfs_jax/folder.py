@@ -69,7 +69,7 @@ def read(path, size, progress=None):
       paths[i].encode()
       images[i] = decode_file(root / paths[i], size)
     except Exception as error:  # Pillow's plugins raise nearly anything on a broken file.
-      reason = reason(error)
+      reason = reason_of(error)
     return reason
   reasons = list(parallel(decode, len(paths), progress, 'Reading images'))
   skipped = [(_printable(p), reason) for p, reason in zip(paths, reasons) if reason]
@@ -129,7 +129,7 @@ def _unreadable(error):
   raise ValueError(f'{error.filename}: this folder cannot be read ({error.strerror}); allow it, or move it away')
 
 
-def reason(error):
+def reason_of(error):
   """Why a file could not be decoded, in a few words."""
   from PIL import UnidentifiedImageError
   if isinstance(error, UnidentifiedImageError):
