@@ -139,7 +139,7 @@ def _what_is_compared(config, encoder, content):
                                                      'evaluate')}
   parts['select'].pop('budget')
   more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
-          judge.LEAST_BETA, judge.NOISY_BETA, judge.FLOCK, content]
+          *judge.SHARES, content]
   return {'data': config.data.name, 'encoder': encoder, 'clustering': config.cluster.method,
           'proxy': recipes.proxy_settings(config).network or 'auto', 'classifier': config.benchmark.classifier,
           'settings': artifacts.fingerprint(parts, more)[:8]}

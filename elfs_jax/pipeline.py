@@ -196,7 +196,7 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
   elif beta == 'auto':
     clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
     key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, budget,
-                                run.config.judge.to_dict(), judge.LEAST_BETA, judge.NOISY_BETA, judge.FLOCK, seed)
+                                run.config.judge.to_dict(), *judge.SHARES, seed)
     judged = store.stage(run, f'judge_{budget}', key,
                          lambda: _judge(run, embeddings, graph, labels, clusterings, difficulty, budget))
     beta = float(judged['beta'])
