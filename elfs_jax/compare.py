@@ -148,8 +148,8 @@ def summary(rows):
   record = forecast(rows)
   if record:
     named = f'it named a side in {record["said"]}' + (f', rightly in {record["right"]:.0%}' if record['said'] else '')
-    out.append(f'The judge, without labels, against accuracy: rank correlation {record["rank"]:.2f} over '
-               f'{record["cases"]} cases; {named}.')
+    rank = f'rank correlation {record["rank"]:.2f} over {record["cases"]} cases; ' if record['cases'] else ''
+    out.append(f'The judge, without labels, against accuracy: {rank}{named}.')
   return '\n'.join(out)
 
 
