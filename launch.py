@@ -22,7 +22,8 @@ def parse(argv):
   """Flags, or one line and exit status 2; `--help` with every field of the chosen settings file."""
   from elfs_jax import config as config_lib
   try:
-    path = config_lib.path_in(argv) or DEFAULT
+    path = config_lib.path_in(argv)
+    path = DEFAULT if path is None else path
     fields = config_lib.read(path)
     if {'--help', '-h', '--helpfull', '--helpshort'} & set(argv):
       print(__doc__ + f'\nSettings of {path}:\n' + config_lib.listing(fields))

@@ -11,12 +11,9 @@ from elfs_jax import config as base
 
 
 def get_config():
-  config = base.get_config()
+  config = base.pictures()
   config.data.name = 'emoji'
   config.data.path = 'emoji/node_modules'
   config.cluster.num_classes = 9
   config.select.budget = '10%'
-  config.embed.flip = True  # As for other pictures: configs/folder.py.
-  config.proxy.flip = True
-  config.evaluate.flip = True
   return config

@@ -9,10 +9,7 @@ from elfs_jax import config as base
 
 
 def get_config():
-  config = base.get_config()
+  config = base.pictures()
   config.data.name = 'folder'
   config.data.size = 64
-  config.embed.flip = True      # A mirror image of a photograph shows the same thing.
-  config.proxy.flip = True
-  config.evaluate.flip = True
   return config

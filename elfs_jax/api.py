@@ -15,7 +15,7 @@ class Coreset:
   indices: np.ndarray        # int64 [n], hardest first
   scores: dict               # name -> float32 [N]: aum, forgetting, correctness, el2n
   pseudo_labels: np.ndarray  # int32 [N]
-  beta: float                # the fraction dropped from the hard end
+  beta: float | None         # the fraction dropped from the hard end; None for methods without
   workdir: pathlib.Path      # with coreset.csv, report.html and the rest
 
 
@@ -25,21 +25,27 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
 
   Args:
     images: uint8 [N,H,W] or [N,H,W,Ch], or a folder's path, or a `data.Dataset`.
-    embeddings: float [N,D], alone or of the same examples as `images`.
+    embeddings: float [N,D], alone or of the same examples as `images`, which are then an array.
     budget: a count (500), a fraction (0.1) or words ('10%').
     num_classes: clusters to look for, int; None estimates it.
-    beta: the fraction of N dropped from the hard end, or 'auto' to search it without labels.
+    beta: the fraction of N dropped from the hard end, or 'auto' to search it without labels; in place of the config's.
     workdir: folder for results, reused where nothing changed; default a new temporary folder.
-    seed: of everything random.
+    seed: of everything random; in place of the config's.
     config: from `elfs_jax.config.get_config()`, for other settings; the arguments above override it. Default: the
-      fast recipe, as `launch.py` uses it.
+      fast recipe, for a folder with mirrored views, as `launch.py` uses it.
   Returns: `Coreset`.
   Raises: ValueError or FileNotFoundError, in one line that names the input and the mend.
   """
   mesh.pin_threads()
   from elfs_jax import pipeline
-  config = config_lib.get_config() if config is None else config.copy_and_resolve_references()
-  if isinstance(images, (str, os.PathLike)):
+  in_folder = isinstance(images, (str, os.PathLike))
+  if embeddings is not None and (in_folder or isinstance(images, data.Dataset)):
+    raise ValueError('embeddings= go with an array of images or stand alone, not with a folder or a Dataset: read the '
+                     "images into an array, or use elfs_jax.data.load('embeddings', FILE, images=FOLDER)")
+  if config is None:
+    config = config_lib.pictures() if in_folder else config_lib.get_config()
+  config = config.copy_and_resolve_references()
+  if in_folder:
     config.data.name, config.data.path = 'folder', str(images)
     dataset = data.load('folder', str(images), size=config.data.size)
   elif isinstance(images, data.Dataset):
@@ -47,8 +53,13 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
   else:
     dataset, config.data.name = data.from_memory(images=images, embeddings=embeddings), 'memory'
   with config.ignore_type():  # A copy holds each field to the type of its last value.
-    config.select.budget, config.select.beta = budget, beta
-    config.cluster.num_classes, config.seed = num_classes, seed
+    config.select.budget, config.select.beta = _plain(budget), _plain(beta)
+    config.cluster.num_classes, config.seed = _plain(num_classes), _plain(seed)
   workdir = workdir or tempfile.mkdtemp(prefix='elfs_jax_')
   chosen, _ = pipeline.run(dataset, config, workdir, say=lambda _: None, progress=pipeline.bar)
   return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, pathlib.Path(workdir))
+
+
+def _plain(value):
+  """A NumPy scalar as Python's own, which a config can keep."""
+  return value.item() if isinstance(value, np.generic) else value

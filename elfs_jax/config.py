@@ -4,6 +4,7 @@
 comment says. A field whose default is a plain value keeps its type; `Any` fields take what people type.
 """
 import difflib
+import inspect
 import pathlib
 import re
 import runpy
@@ -86,6 +87,13 @@ def get_config():
   return config.lock()
 
 
+def pictures():
+  """`get_config()` for photographs and drawings, of which a mirror image shows the same thing."""
+  config = get_config()
+  config.embed.flip = config.proxy.flip = config.evaluate.flip = True
+  return config
+
+
 def _training():
   training = ConfigDict()
   training.network = _any()          # small, resnet18, resnet34, mlp; None: small on images, mlp on embeddings
@@ -121,13 +129,19 @@ def read(path):
   path, _, argument = str(path).partition(':')
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(f'--config={path}: no such file; choose one of configs/*.py')
-  module = runpy.run_path(str(path))
-  if 'get_config' not in module:
-    raise ValueError(f'--config={path} defines no get_config(): see configs/digits.py')
   try:
+    module = runpy.run_path(str(path))
+    if 'get_config' not in module:
+      raise ValueError('it defines no get_config(): see configs/digits.py')
+    takes_name = bool(inspect.signature(module['get_config']).parameters)
+    if argument and not takes_name:
+      raise ValueError('it takes no name after a colon')
     return module['get_config'](*[argument] * bool(argument))
-  except TypeError:
-    raise ValueError(f'--config={path}:{argument}: {path} takes no name after a colon') from None
+  except FileNotFoundError:
+    raise
+  except Exception as error:  # Whatever the code of a settings file may raise.
+    colon = ':' * bool(argument)
+    raise ValueError(f'--config={path}{colon}{argument}: {error or type(error).__name__}') from None
 
 
 def path_in(argv):
@@ -181,26 +195,61 @@ def check(config, n, *, has_images, has_embeddings):
   _one_of('select.score', config.select.score, ('aum', 'forgetting', 'el2n', 'correctness'))
   if config.embed.method == 'given' and not has_embeddings:
     raise ValueError('embed.method=given needs embeddings: use configs/embeddings.py, or embed.method=auto')
-  if config.proxy.network not in (None, 'mlp') and not has_images:
-    raise ValueError(f'proxy.network={config.proxy.network} needs images, and only embeddings were given: use mlp')
   if config.embed.method in ('pca', 'self_supervised') and not has_images:
     raise ValueError(f'embed.method={config.embed.method} needs images, and only embeddings were given: use auto')
-  if config.select.budget == 1 and not isinstance(config.select.budget, float):
+  budget = config.select.budget
+  budget = select.parse_budget(budget) if isinstance(budget, str) else budget
+  if budget == 1 and not isinstance(budget, float):
     raise ValueError('select.budget=1 could mean one example or all of them: write 100% for all, or a count above 1')
-  budget = select.budget_count(config.select.budget, n)
+  budget = select.budget_count(budget, n)
   if config.select.beta != 'auto':
     if isinstance(config.select.beta, str):
       raise ValueError(f"select.beta={config.select.beta!r} must be a number in [0, 1) or 'auto'")
     select.double_end(np.arange(n), budget, config.select.beta)
-  for name, least in (('folds', 1), ('clusterings', 2), ('randoms', 2), ('steps', 1)):
-    if config.judge[name] < least:
-      raise ValueError(f'judge.{name}={config.judge[name]} must be at least {least}')
+  for beta in config.judge.betas:
+    if not 0 <= beta < 1:
+      raise ValueError(f'judge.betas={config.judge.betas} must be numbers in [0, 1)')
+  if not isinstance(config.seed, int) or config.seed < 0:
+    raise ValueError(f'seed={config.seed!r} must be a whole number, 0 or more')
+  _check_sizes(config)
+  _check_training('proxy', config, has_images)
+  _check_training('evaluate', config, has_images)
   classes = config.cluster.num_classes
   if classes is not None and not (isinstance(classes, int) and 2 <= classes <= n):
     raise ValueError(f'cluster.num_classes={classes!r} must be a whole number from 2 to the number of examples, {n}')
   if not 1 <= config.neighbors.k < n:
     raise ValueError(f'neighbors.k={config.neighbors.k} must be at least 1 and below the number of examples, {n}: '
                      'lower it or bring more examples')
+  if n < 2 * config.mesh.shards:
+    raise ValueError(f'mesh.shards={config.mesh.shards} leaves fewer than two of {n} examples to each logical shard: '
+                     'lower it to a smaller power of two or bring more examples')
+
+
+def _check_sizes(config):
+  """Refuse counts below what the stages need."""
+  least = {'judge': {'folds': 1, 'clusterings': 2, 'randoms': 2, 'steps': 1},
+           'cluster': {'heads': 1, 'epochs': 1, 'batch': 1},
+           'embed': {'components': 1, 'epochs': 1, 'batch': 1, 'width': 1, 'refresh': 0},
+           'proxy': {'epochs': 1, 'batch': 1, 'width': 1}, 'evaluate': {'seeds': 1, 'steps': 1, 'batch': 1, 'width': 1}}
+  for section, fields in least.items():
+    for name, bound in fields.items():
+      value = config[section][name]
+      if value is not None and (not isinstance(value, int) or value < bound):
+        raise ValueError(f'{section}.{name}={value!r} must be a whole number, at least {bound}')
+  _one_of('cluster.init', config.cluster.init, ('random', 'kmeans'))
+
+
+def _check_training(section, config, has_images):
+  """Refuse what `train.fit` could not train; None is chosen from the data."""
+  settings, shards = config[section], config.mesh.shards
+  if settings.network is not None:
+    _one_of(f'{section}.network', settings.network, ('small', 'resnet18', 'resnet34', 'mlp'))
+  if settings.network not in (None, 'mlp') and not has_images:
+    raise ValueError(f'{section}.network={settings.network} needs images, and only embeddings were given: use mlp')
+  if settings.batch is not None and settings.batch % shards:
+    raise ValueError(f'{section}.batch={settings.batch} must be a multiple of mesh.shards={shards}')
+  if not settings.learning_rate > 0:
+    raise ValueError(f'{section}.learning_rate={settings.learning_rate} must be above 0')
 
 
 def _one_of(name, value, choices):

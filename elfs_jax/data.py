@@ -21,6 +21,7 @@ NEEDS_PATH = {
 }
 FASHION_MNIST = {'fashion_mnist': dict, 'fashion_mnist_long_tail': variants.long_tail,
                  'fashion_mnist_dirty': variants.dirty}
+MAX_CLASSES = 100_000  # A classifier has an output for each index up to the largest.
 NO_PATH = ('digits', 'synthetic')
 NAMES = (*NO_PATH, *FASHION_MNIST, 'glyphs', *NEEDS_PATH, *readers.TFDS)
 
@@ -83,7 +84,8 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
   elif labels is not None:
     fields['labels'] = readers.label_file(labels)
     fields.pop('class_names', None)
-  return _dataset(where=f'{name} data' if path is None else str(path), **fields)
+  source = labels if labels is not None and str(labels) != 'folders' else None
+  return _dataset(where=f'{name} data' if path is None else str(path), labels_from=source, **fields)
 
 
 def from_memory(images=None, embeddings=None, labels=None, ids=None):
@@ -119,7 +121,7 @@ def _check_arguments(name, path, images, size):
 
 
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
-             class_names=None, skipped=(), where='input'):
+             class_names=None, skipped=(), where='input', labels_from=None):
   """The one validator: checked arrays of matching lengths -> Dataset."""
   if images is None and embeddings is None:
     raise ValueError('give images (uint8 [N,H,W,Ch]), embeddings (float [N,D]) or both')
@@ -130,11 +132,11 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   if embeddings is not None:
     embeddings = _embeddings(embeddings, f'{where}: embeddings')
   n = len(embeddings if images is None else images)
+  missing = f' ({len(skipped)} files could not be read, the first {skipped[0][0]!r})' if skipped else ''
   if embeddings is not None and len(embeddings) != n:
-    missing = f' ({len(skipped)} files could not be read, the first {skipped[0][0]!r})' if skipped else ''
     raise ValueError(f'{where}: {len(embeddings)} embeddings but {n} images{missing}; give one row for each image')
   if labels is not None:
-    labels, class_names = _labels(labels, n, class_names, f'{where}: labels')
+    labels, class_names = _labels(labels, n, class_names, f'{labels_from or where}: labels', missing)
   if test_images is not None:
     test_images = _images(test_images, f'{where}: test_images')
     test_labels, class_names = _labels(test_labels, len(test_images), class_names, f'{where}: test_labels')
@@ -183,11 +185,11 @@ def _embeddings(embeddings, what):
   return embeddings
 
 
-def _labels(labels, n, class_names, what):
+def _labels(labels, n, class_names, what, missing=''):
   """N class indices or names -> (int32 [N], class names or None). Names not given are numbered in sorted order."""
   labels = np.asarray(labels)
   if labels.shape != (n,):
-    raise ValueError(f'{what} have shape {labels.shape} for {n} examples; give one label for each')
+    raise ValueError(f'{what} have shape {labels.shape} for {n} examples{missing}; give one label for each')
   if labels.dtype.kind == 'O' and all(isinstance(label, str) for label in labels):
     labels = labels.astype(str)
   if labels.dtype.kind in 'US':
@@ -196,8 +198,8 @@ def _labels(labels, n, class_names, what):
       return _named_labels(labels, class_names, what)
     labels = labels.astype(np.int64)
   finite = labels.dtype.kind in 'iub' or labels.dtype.kind == 'f' and np.isfinite(labels).all()
-  if not finite or (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= 2**31:
-    raise ValueError(f'{what} must be class indices from 0 up, or class names')
+  if not finite or (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= MAX_CLASSES:
+    raise ValueError(f'{what} must be class indices from 0 to {MAX_CLASSES - 1}, or class names')
   return labels.astype(np.int32), class_names
 
 

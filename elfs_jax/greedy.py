@@ -1,6 +1,6 @@
 """Exact greedy choice of what covers a set: farthest first, and facility location, without ever holding N x N.
 
-Call both on one BLAS thread. NumPy alone.
+Call them on one BLAS thread. NumPy alone.
 """
 import concurrent.futures
 import heapq

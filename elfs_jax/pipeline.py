@@ -40,9 +40,8 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
   dataset = _without_labels(dataset)
   config_lib.check(config, len(dataset.ids), has_images=dataset.images is not None,
                    has_embeddings=dataset.embeddings is not None)
-  workdir = pathlib.Path(workdir)
-  identity = store.claim(workdir, config, dataset)
-  run = _start(workdir, config, say, progress)
+  run = _start(pathlib.Path(workdir), config, say, progress)
+  identity = store.claim(run.workdir, config, dataset)
   embeddings, _, key = _embed(run, dataset, identity)
   graph, key_near = _neighbors(run, embeddings, key)
   labels, num_classes, key = _cluster(run, embeddings, graph[0], key_near)

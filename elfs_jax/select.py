@@ -1,4 +1,4 @@
-"""Selection: which n of N examples, from how hard each is. NumPy alone, so it runs where JAX is not installed.
+"""Selection: which n of N examples, from how hard each is. Runs where JAX is not installed.
 
 `difficulty` is float [N], higher is harder (for AUM: its negative). `budget` is a count (int) or a fraction of N
 (float in (0, 1], or a string such as '10%'). A fraction f means floor(f * N + 1e-9) examples. Indices are int64.
@@ -125,17 +125,20 @@ def hardness_order(difficulty):
 
 
 def break_ties(*keys, seed):
-  """A difficulty without ties: the rank of each example by `keys` in turn, then by a seeded hash.
+  """A difficulty without ties: the first of `keys`, its ties set apart by the other keys, then by a seeded hash.
 
   Folders come sorted by class and scores such as forgetting are small integers, so ties by position would choose
-  classes. Args: `keys`: float [N] each, higher is harder. Returns: float64 [N], a permutation of 0 .. N-1.
+  classes. What is tied moves by less than the next float32, so `stratified` still sees values, not ranks.
+  Args: `keys`: float [N] each, read as float32; higher is harder. Returns: float64 [N], all different.
   """
-  keys = [np.asarray(key, np.float64) for key in keys]
+  keys = [np.asarray(key, np.float32).astype(np.float64) for key in keys]
   draw = np.random.default_rng([seed, 0x7135]).permutation(len(keys[0]))
   order = np.lexsort((draw, *reversed(keys)))
-  ranks = np.empty(len(order))
-  ranks[order] = np.arange(len(order))
-  return ranks
+  value = keys[0][order]
+  place_in_tie = np.arange(len(value)) - np.searchsorted(value, value)
+  out = np.empty(len(order))
+  out[order] = value + place_in_tie * np.maximum(np.abs(np.spacing(value)), 1e-300)
+  return out
 
 
 def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, rows=None):
@@ -144,7 +147,7 @@ def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, rows=No
   Args: method: 'coverage', 'double_end', ...; graph: (indices int [N,k], similarity float [N,k]) from `neighbors.knn`;
     pseudo_labels: int [N]; difficulty: float [N] without ties; budget, beta: of what it chooses from; seed;
     rows: int [m], distinct, default all.
-  Returns: int64 [n], of all N.
+  Returns: int64 [n], of all N, hardest first.
   """
   if rows is not None:
     part = cut(method, _among(graph, rows), pseudo_labels[rows], difficulty[rows], budget, beta, seed)
@@ -156,7 +159,8 @@ def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, rows=No
   if method == 'stratified':
     return stratified(difficulty, budget, beta, seed=seed)
   if method == 'random':
-    return random(len(difficulty), budget, seed=seed)
+    order = hardness_order(difficulty)
+    return order[np.isin(order, random(len(order), budget, seed=seed))]
   return {'hardest': hardest, 'easiest': easiest}[method](difficulty, budget)
 
 

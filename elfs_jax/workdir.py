@@ -67,17 +67,18 @@ def _words(source):
 
 
 def write(run, dataset, chosen):
-  """The artifacts of DESIGN: `coreset.csv` last, so that its presence means that the rest is there."""
+  """The artifacts, `coreset.csv` last, so that its presence means that the rest is there; what was there goes first."""
   names = sorted(chosen.scores)
-  for stale in ('coreset.csv', 'skipped.csv'):
+  for stale in ('coreset.csv', 'skipped.csv', 'metrics.json', 'report.html'):
     (run.workdir / stale).unlink(missing_ok=True)
   ids = np.asarray(dataset.ids, object)
   artifacts.write_array(run.workdir / 'embeddings.npy', chosen.embeddings)
   artifacts.write_array(run.workdir / 'pseudo_labels.npy', chosen.pseudo_labels)
   artifacts.write_arrays(run.workdir / 'scores.npz', chosen.scores | {'pseudo_label': chosen.pseudo_labels})
   artifacts.write_array(run.workdir / 'coreset.npy', chosen.indices)
+  if dataset.skipped:
+    artifacts.write_rows(run.workdir / 'skipped.csv', ['path', 'reason'], dataset.skipped)
+    run.say(f'{len(dataset.skipped)} files could not be read: {run.workdir / "skipped.csv"}')
   rows = [[rank, i, ids[i], int(chosen.pseudo_labels[i]), *(repr(float(chosen.scores[s][i])) for s in names)]
           for rank, i in enumerate(chosen.indices.tolist())]
   artifacts.write_rows(run.workdir / 'coreset.csv', ['rank', 'index', 'id', 'pseudo_label', *names], rows)
-  if dataset.skipped:
-    artifacts.write_rows(run.workdir / 'skipped.csv', ['path', 'reason'], dataset.skipped)

@@ -211,7 +211,7 @@ def test_folders_named_by_numbers_keep_their_names(tmp_path):
 
 
 @pytest.mark.parametrize('name, content, words', [
-  ('l.txt', '1\n2\n', ['(2,)', '4 examples']),
+  ('l.txt', '1\n2\n', ['l.txt: labels', '(2,)', '4 examples']),
   ('l.txt', '1\n\n2\n3\n', ['row 1 is empty']),
   ('l.txt', '-1\n1\n2\n3\n', None),
   ('l.csv', 'a,b\n1,2\n', ["'label'"]),

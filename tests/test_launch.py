@@ -77,6 +77,12 @@ def test_bad_command_lines(tmp_path, arrays):
   fails(launch('--config.seed=x'), 'seed')
   fails(launch('--config=nowhere.py'), 'nowhere.py', 'configs/')
   fails(launch('extra'), 'extra')
+  (tmp_path / 'mine.py').write_text('from elfs_jax import config as base\n\ndef get_config():\n'
+                                    '  config = base.get_config()\n  config.select.bugdet = 3\n  return config\n')
+  (tmp_path / 'broken.py').write_text('def get_config(:\n')
+  fails(launch(f'--config={tmp_path}/mine.py', tiny=False), 'mine.py', 'bugdet', 'budget')
+  fails(launch(f'--config={tmp_path}/broken.py', tiny=False), 'broken.py')
+  fails(launch('--config=', tiny=False), '--config=')
   fails(launch('--config.select.budget=1', f'--workdir={tmp_path}/a'), 'one example or all', '100%')
   fails(launch('--config.select.budget=1798', f'--workdir={tmp_path}/a'), '1797')
   fails(launch('--config.select.beta=0.95', f'--workdir={tmp_path}/a'), 'at most 0.9')

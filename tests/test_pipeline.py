@@ -98,6 +98,42 @@ def test_the_python_way_gives_the_same_coreset(tiny, blobs, tmp_path):
   assert (coreset.workdir / 'report.html').exists() and set(coreset.scores) == set(chosen.scores)
 
 
+def test_the_python_way_takes_numpy_numbers_and_refuses_what_it_would_ignore(tiny, blobs, tmp_path):
+  x = blobs[0].reshape(120, -1).astype(np.float32)
+  tiny.embed.method = 'auto'
+  coreset = elfs_jax.select_coreset(embeddings=x, budget=np.int64(20), num_classes=np.int32(4), beta=np.float32(0.25),
+                                    seed=np.int64(0), config=tiny)
+  assert len(coreset.indices) == 20 and coreset.beta == 0.25
+  for images in (str(tmp_path), data.from_memory(images=blobs[0])):
+    with pytest.raises(ValueError, match='embeddings= go with an array'):
+      elfs_jax.select_coreset(images, embeddings=x, budget=20, num_classes=4)
+  with pytest.raises(ValueError, match='one example or all'):
+    elfs_jax.select_coreset(embeddings=x, budget='1', num_classes=4)
+
+
+@pytest.mark.parametrize('field, value', [
+    ('proxy.batch', 0), ('proxy.batch', 7), ('proxy.width', 0), ('proxy.learning_rate', 0.0), ('proxy.epochs', 0),
+    ('proxy.network', 'foo'), ('evaluate.network', 'foo'), ('evaluate.seeds', 0), ('evaluate.batch', 0),
+    ('cluster.batch', 0), ('cluster.init', 'foo'), ('judge.betas', (-0.1, 0.2)), ('seed', -1), ('mesh.shards', 3),
+    ('mesh.shards', 64)])
+def test_what_could_not_be_trained_is_refused_before_any_work(tiny, blobs, tmp_path, field, value):
+  with tiny.ignore_type():
+    tiny.update_from_flattened_dict({field: value})
+  with pytest.raises(ValueError, match=field):
+    run(tiny, blobs[0], tmp_path / 'out', blobs[1])
+  assert not (tmp_path / 'out').exists()
+
+
+def test_a_run_that_fails_late_leaves_no_report_of_the_run_before(tiny, blobs, tmp_path, monkeypatch):
+  run(tiny, blobs[0], tmp_path, blobs[1])
+  tiny.select.budget = 24
+  monkeypatch.setattr(pipeline.outcome, '_compare', lambda *_: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    run(tiny, blobs[0], tmp_path, blobs[1])
+  assert len((tmp_path / 'coreset.csv').read_text().splitlines()) == 25
+  assert not (tmp_path / 'metrics.json').exists() and not (tmp_path / 'report.html').exists()
+
+
 def test_embeddings_alone(tiny, blobs, tmp_path):
   images, _ = blobs
   tiny.embed.method = 'auto'

@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from hypothesis.extra.numpy import arrays
 
 from elfs_jax import select
 
@@ -98,13 +99,35 @@ def test_budgets_as_people_type_them():
 def test_ties_are_broken_by_the_second_key_and_then_by_a_seeded_hash():
   forgetting = np.zeros(200)
   second = np.repeat([1.0, 0.0], 100)
-  ranks = select.break_ties(forgetting, second, seed=0)
-  assert sorted(ranks) == list(range(200))
-  assert ranks[:100].min() > ranks[100:].max()
+  broken = select.break_ties(forgetting, second, seed=0)
+  assert len(set(broken)) == 200
+  assert broken[:100].min() > broken[100:].max()
   within = select.break_ties(forgetting, seed=0)
-  assert abs(np.corrcoef(within, np.arange(200))[0, 1]) < 0.2
+  assert abs(np.corrcoef(np.argsort(within), np.arange(200))[0, 1]) < 0.2
   assert (within == select.break_ties(forgetting, seed=0)).all()
   assert (within != select.break_ties(forgetting, seed=1)).any()
+
+
+@given(arrays(np.float32, st.integers(1, 60), elements=st.sampled_from([-3.0, -1e-30, 0.0, 1e-40, 0.7, 1e20])),
+       st.integers(0, 3))
+def test_breaking_ties_moves_no_value_to_another(score, seed):
+  broken = select.break_ties(score, seed=seed)
+  assert len(set(broken)) == len(score)
+  np.testing.assert_array_equal(broken.astype(np.float32), score)
+
+
+def test_strata_of_a_cut_are_of_values_not_of_ranks():
+  score = np.concatenate([np.linspace(0, 0.01, 900), np.linspace(0.9, 1, 100)]).astype(np.float32)
+  difficulty = select.break_ties(score, seed=0)
+  chosen = select.cut('stratified', None, None, difficulty, 100, 0.0, 0)
+  assert (chosen >= 900).sum() > 40  # Drawn evenly over ranks it would be a tenth.
+
+
+def test_a_random_choice_comes_hardest_first_as_all_do():
+  difficulty = np.random.default_rng(5).normal(size=90)
+  chosen = select.cut('random', None, None, difficulty, 30, None, 4)
+  assert (np.diff(difficulty[chosen]) <= 0).all()
+  assert set(chosen) == set(select.random(90, 30, seed=4))
 
 
 def test_select_needs_no_jax():
