@@ -11,7 +11,7 @@ from absl import app, flags
 import numpy as np
 from scipy import stats
 
-from elfs_jax import cluster, config, data, embed, evaluate, judge, mesh, methods, neighbors, proxy, recipes, select
+from elfs_jax import cluster, config, data, embed, evaluate, judge, mesh, neighbors, proxy, recipes, select
 
 DATA = flags.DEFINE_string('data', 'digits', 'A data set with labels, as data.name.')
 EMBEDDINGS = flags.DEFINE_string('embeddings', None, 'An .npy [N,D]; default PCA of the pixels.')
@@ -37,7 +37,7 @@ def main(_):
       recipe = recipes.recipe_of(config.get_config().proxy, pool)
       return proxy.dynamics_scores(pool, labels, classes, recipe, epochs=epochs, mesh=mesh.data_mesh(16), seed=seed)['aum']
     def accuracies(scores):
-      cuts = [select.cut('coverage', graph, pseudo, methods.difficulty({'aum': s}, 'aum', seed), 1 - RATE.value,
+      cuts = [select.cut('coverage', graph, pseudo, proxy.difficulty({'aum': s}, 'aum', seed=seed), 1 - RATE.value,
                          BETA.value, seed) for s in scores]
       return judge.grade(x, split.pool[np.stack(cuts)], y[None], split.test, steps=1000, seed=seed)[:, 0, 0]
     runs = [aum(pseudo, epochs) for epochs in EPOCHS]

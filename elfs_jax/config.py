@@ -126,22 +126,21 @@ def read(path):
 
   `FILE:NAME` calls `get_config(NAME)`, as ml_collections does.
   """
-  path, _, argument = str(path).partition(':')
+  given = str(path)
+  path, _, argument = given.partition(':')
   if not pathlib.Path(path).is_file():
     raise FileNotFoundError(f'--config={path}: no such file; choose one of configs/*.py')
   try:
-    module = runpy.run_path(str(path))
+    module = runpy.run_path(path)
     if 'get_config' not in module:
       raise ValueError('it defines no get_config(): see configs/digits.py')
-    takes_name = bool(inspect.signature(module['get_config']).parameters)
-    if argument and not takes_name:
+    if argument and not inspect.signature(module['get_config']).parameters:
       raise ValueError('it takes no name after a colon')
     return module['get_config'](*[argument] * bool(argument))
   except FileNotFoundError:
     raise
   except Exception as error:  # Whatever the code of a settings file may raise.
-    colon = ':' * bool(argument)
-    raise ValueError(f'--config={path}{colon}{argument}: {error or type(error).__name__}') from None
+    raise ValueError(f'--config={given}: {error or type(error).__name__}') from None
 
 
 def path_in(argv):
@@ -241,9 +240,10 @@ def _check_sizes(config):
 
 def _check_training(section, config, has_images):
   """Refuse what `train.fit` could not train; None is chosen from the data."""
+  from elfs_jax import networks  # Here, so that `--help` need not wait for JAX.
   settings, shards = config[section], config.mesh.shards
   if settings.network is not None:
-    _one_of(f'{section}.network', settings.network, ('small', 'resnet18', 'resnet34', 'mlp'))
+    _one_of(f'{section}.network', settings.network, networks.NAMES)
   if settings.network not in (None, 'mlp') and not has_images:
     raise ValueError(f'{section}.network={settings.network} needs images, and only embeddings were given: use mlp')
   if settings.batch is not None and settings.batch % shards:

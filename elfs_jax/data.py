@@ -82,10 +82,9 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
     fields['labels'] = readers.parents(fields.get('ids'), path if images is None else images)
     fields['class_names'] = sorted(set(fields['labels']))
   elif labels is not None:
-    fields['labels'] = readers.label_file(labels)
+    fields |= {'labels': readers.label_file(labels), 'labels_from': labels}
     fields.pop('class_names', None)
-  source = labels if labels is not None and str(labels) != 'folders' else None
-  return _dataset(where=f'{name} data' if path is None else str(path), labels_from=source, **fields)
+  return _dataset(where=f'{name} data' if path is None else str(path), **fields)
 
 
 def from_memory(images=None, embeddings=None, labels=None, ids=None):

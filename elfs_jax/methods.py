@@ -87,7 +87,7 @@ def d2_cut(pool, budget):
   """The same after a hard cut, which the published code can make first, of the share that ours cuts in noisy data."""
   n = len(pool.embeddings)
   beta = judge.least_beta(1.0, 1 - budget / n)
-  kept = select.hardness_order(difficulty(pool.scores, 'aum', pool.seed))[select.floor_count(beta, n):]
+  kept = select.hardness_order(proxy.difficulty(pool.scores, 'aum', seed=pool.seed))[select.floor_count(beta, n):]
   return kept[_d2(pool, kept, budget, 10)]
 
 
@@ -101,14 +101,14 @@ def _d2(pool, rows, budget, neighbors):
 def supervised_ccs(pool, budget):
   n = len(pool.embeddings)
   beta = min(float(np.interp(1 - budget / n, *zip(*CCS_CUT))), (n - budget) / n)
-  return select.stratified(difficulty(pool.supervised(), 'aum', pool.seed), budget, beta, seed=pool.seed)
+  return select.stratified(proxy.difficulty(pool.supervised(), 'aum', seed=pool.seed), budget, beta, seed=pool.seed)
 
 
 def elfs_at(pool, budget, *, beta, score='aum'):
   """The pipeline's way to choose, at this beta."""
   if not _has_room(pool, budget, beta):
     return None
-  return pool.cut(difficulty(pool.scores, score, pool.seed), budget, beta)
+  return pool.cut(proxy.difficulty(pool.scores, score, seed=pool.seed), budget, beta)
 
 
 def double_end(pool, budget, *, beta, score='aum', supervised=False):
@@ -116,14 +116,9 @@ def double_end(pool, budget, *, beta, score='aum', supervised=False):
   if not _has_room(pool, budget, beta):
     return None
   scores = pool.supervised() if supervised else pool.scores
-  return select.double_end(difficulty(scores, score, pool.seed), budget, beta)
+  return select.double_end(proxy.difficulty(scores, score, seed=pool.seed), budget, beta)
 
 
 def _has_room(pool, budget, beta):
   n = len(pool.embeddings)
   return select.floor_count(beta, n) + budget <= n
-
-
-def difficulty(scores, name, seed):
-  """Higher is harder; ties go by AUM, then by a seeded hash, as in the pipeline."""
-  return select.break_ties(proxy.HARDER[name] * scores[name], -scores['aum'], seed=seed)

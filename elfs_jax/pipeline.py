@@ -40,7 +40,7 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
   dataset = _without_labels(dataset)
   config_lib.check(config, len(dataset.ids), has_images=dataset.images is not None,
                    has_embeddings=dataset.embeddings is not None)
-  run = _start(pathlib.Path(workdir), config, say, progress)
+  run = _start(workdir, config, say, progress)
   identity = store.claim(run.workdir, config, dataset)
   embeddings, _, key = _embed(run, dataset, identity)
   graph, key_near = _neighbors(run, embeddings, key)
@@ -53,7 +53,7 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
 
 def embeddings_of(dataset, config, workdir, *, say=print, progress=None):
   """The embedding stage alone, as in `select_from`. Returns: (embeddings float32 [N,D], the method that made them)."""
-  run = _start(pathlib.Path(workdir), config, say, progress)
+  run = _start(workdir, config, say, progress)
   content = dataset.embeddings if dataset.images is None else dataset.images
   return _embed(run, dataset, artifacts.fingerprint(content))[:2]
 
@@ -84,7 +84,7 @@ def run(dataset, config, workdir, *, say=print, progress=None):
 
 
 def _start(workdir, config, say, progress):
-  return store.Run(workdir, config, mesh_lib.data_mesh(config.mesh.shards), say,
+  return store.Run(pathlib.Path(workdir), config, mesh_lib.data_mesh(config.mesh.shards), say,
                    progress or (lambda iterable, **_: iterable), {})
 
 
@@ -187,7 +187,7 @@ def _proxy(run, dataset, embeddings, labels, num_classes, key):
 
 def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embeddings):
   settings, seed = run.config.select, run.config.seed
-  difficulty = select.break_ties(proxy.HARDER[settings.score] * scores[settings.score], -scores['aum'], seed=seed)
+  difficulty = proxy.difficulty(scores, settings.score, seed=seed)
   budget = select.budget_count(settings.budget, len(labels))
   beta, judged = settings.beta, None
   if settings.method not in ('coverage', 'double_end', 'stratified'):

@@ -1,5 +1,5 @@
 """The proxy: a classifier trained on pseudo-labels, and how it learned each example (ELFS, section 4.2)."""
-from elfs_jax import train
+from elfs_jax import select, train
 
 
 def dynamics_scores(inputs, pseudo_labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0, state=None,
@@ -15,3 +15,8 @@ def dynamics_scores(inputs, pseudo_labels, num_classes, recipe, *, epochs, mesh,
 
 # Which way each score points: difficulty = sign * score, higher is harder.
 HARDER = {'aum': -1, 'forgetting': 1, 'correctness': -1, 'el2n': 1}
+
+
+def difficulty(scores, name, *, seed):
+  """The named score as a difficulty, float64 [N], higher is harder; ties go by AUM, then by a seeded hash."""
+  return select.break_ties(HARDER[name] * scores[name], -scores['aum'], seed=seed)
