@@ -88,8 +88,8 @@ class Checkpoint:
   A checkpoint made under another key is dropped. `save` is an `on_epoch` callback; it writes at most once a minute.
   """
 
-  def __init__(self, folder, key, to_host):
-    self.folder, self.key, self.to_host, self.saved = pathlib.Path(folder), key, to_host, time.monotonic()
+  def __init__(self, folder, key):
+    self.folder, self.key, self.saved = pathlib.Path(folder), key, time.monotonic()
 
   def restore(self):
     """The leaves of the last state saved, in order, or None."""
@@ -108,7 +108,7 @@ class Checkpoint:
       return
     import jax
     import orbax.checkpoint as ocp
-    leaves = {f'leaf{i:05d}': self.to_host(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    leaves = {f'leaf{i:05d}': np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
     with ocp.PyTreeCheckpointer() as checkpointer:
       checkpointer.save((self.folder / self.key).absolute(), leaves, force=True)
     self.saved = time.monotonic()

@@ -105,10 +105,9 @@ def _check(dataset, config):
                      'pruned, between 0 and 1')
   if importlib.util.find_spec('matplotlib') is None:
     raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")
-  config_lib.check(config, len(dataset.ids), has_images=dataset.images is not None,
-                   has_embeddings=dataset.embeddings is not None)
-  if config.select.beta != 'auto':
-    n = len(dataset.ids)
+  n = len(evaluate.splits(len(dataset.ids), 1, has_test_set=dataset.test_images is not None)[0].pool)
+  config_lib.check(config, n, has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None)
+  if config.select.beta != 'auto' and config.select.method in select.WITH_BETA:
     select.double_end(np.arange(n), select.floor_count(1 - min(settings.rates), n), config.select.beta)
 
 

@@ -1,5 +1,6 @@
 """Clustering: pseudo-labels from frozen embeddings by TEMI or k-means, and label-free ways to tell which is better."""
 import functools
+import warnings
 
 import jax
 import numpy as np
@@ -121,7 +122,9 @@ def smooth(embeddings, neighbors):
 def fit_kmeans(x_ND, num_classes, *, seed, starts):
   """A fitted `sklearn.cluster.KMeans`, on one thread."""
   from sklearn.cluster import KMeans
-  with threadpool_limits(1):
+  from sklearn.exceptions import ConvergenceWarning
+  with threadpool_limits(1), warnings.catch_warnings():
+    warnings.simplefilter('ignore', ConvergenceWarning)  # Fewer distinct examples than clusters: some stay empty.
     return KMeans(num_classes, n_init=starts, random_state=seed).fit(x_ND)
 
 

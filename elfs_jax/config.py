@@ -144,12 +144,13 @@ def read(path):
 
 
 def path_in(argv):
-  """The settings file that the command line names by --config=FILE or --config FILE, or None."""
+  """The settings file that the command line names by --config=FILE or --config FILE, the last one, or None."""
+  path = None
   for i, argument in enumerate(argv):
     name, equals, value = argument.partition('=')
     if name in ('--config', '-config'):
-      return value if equals else argv[i + 1] if i + 1 < len(argv) else ''
-  return None
+      path = value if equals else argv[i + 1] if i + 1 < len(argv) else ''
+  return path
 
 
 def without_path(argv):
@@ -189,19 +190,19 @@ def check(config, n, *, has_images, has_embeddings):
   """Refuse, in one line and before any long work, settings that n examples can't meet. Raises: ValueError."""
   _one_of('embed.method', config.embed.method, ('auto', 'pca', 'self_supervised', 'given'))
   _one_of('cluster.method', config.cluster.method, ('auto', 'kmeans', 'temi'))
-  _one_of('select.method', config.select.method, ('coverage', 'double_end', 'stratified', 'random', 'hardest',
-                                                    'easiest'))
+  _one_of('select.method', config.select.method, (*select.WITH_BETA, 'random', 'hardest', 'easiest'))
   _one_of('select.score', config.select.score, ('aum', 'forgetting', 'el2n', 'correctness'))
   if config.embed.method == 'given' and not has_embeddings:
     raise ValueError('embed.method=given needs embeddings: use configs/embeddings.py, or embed.method=auto')
   if config.embed.method in ('pca', 'self_supervised') and not has_images:
     raise ValueError(f'embed.method={config.embed.method} needs images, and only embeddings were given: use auto')
-  budget = config.select.budget
-  budget = select.parse_budget(budget) if isinstance(budget, str) else budget
-  if budget == 1 and not isinstance(budget, float):
+  if config.embed.method in ('pca', 'self_supervised') and has_embeddings:
+    raise ValueError(f'embed.method={config.embed.method} makes embeddings, and some were given: use given (as they '
+                     'are) or auto (scaled), or leave them out')
+  if str(config.select.budget) == '1':
     raise ValueError('select.budget=1 could mean one example or all of them: write 100% for all, or a count above 1')
-  budget = select.budget_count(budget, n)
-  if config.select.beta != 'auto':
+  budget = select.budget_count(config.select.budget, n)
+  if config.select.beta != 'auto' and config.select.method in select.WITH_BETA:
     if isinstance(config.select.beta, str):
       raise ValueError(f"select.beta={config.select.beta!r} must be a number in [0, 1) or 'auto'")
     select.double_end(np.arange(n), budget, config.select.beta)

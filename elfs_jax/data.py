@@ -11,8 +11,6 @@ import numpy as np
 
 from elfs_jax import emoji, folder, glyphs, readers, synthetic, variants
 
-listing = folder.listing
-
 NEEDS_PATH = {
   'arrays': 'an .npz or .npy file of uint8 images',
   'emoji': 'the node_modules that holds the packages of emoji',
@@ -147,6 +145,9 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   if len(set(ids)) != n:
     again = collections.Counter(ids).most_common(1)[0][0]
     raise ValueError(f'{where}: ids must be unique, but {again!r} stands more than once')
+  decides, what = (images, 'images') if embeddings is None else (embeddings, 'embeddings')
+  if n > 1 and all(np.array_equal(one, decides[0]) for one in decides[1:]):
+    raise ValueError(f'{where}: all {n} {what} are the same; there is nothing to choose between')
   return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped))
 
 

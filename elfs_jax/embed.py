@@ -4,6 +4,8 @@ a choice between embeddings that needs no label.
 A principal component divided by the square root of its standard deviation lies half way between plain PCA, where a
 few components drown the others, and whitening, where noise counts as much as signal.
 """
+import warnings
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -93,9 +95,11 @@ def choose(candidates, *, seed=0):
 
 def _consistency(x_ND, seed):
   from sklearn.cluster import KMeans
+  from sklearn.exceptions import ConvergenceWarning
   x_ND = unit_rows(x_ND)
   random = np.random.default_rng(seed)
-  with threadpool_limits(1):
+  with threadpool_limits(1), warnings.catch_warnings():
+    warnings.simplefilter('ignore', ConvergenceWarning)  # As in `cluster.fit_kmeans`.
     halves = [half for _ in range(2) for half in np.array_split(random.permutation(x_ND.shape[1]), 2) if len(half)]
     whole_NK, halves_NK = _nearest(x_ND), [_nearest(x_ND[:, half]) for half in halves]
     agreements = []

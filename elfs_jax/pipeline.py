@@ -47,7 +47,7 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
   labels, num_classes, key = _cluster(run, embeddings, graph[0], key_near)
   scores, key_scores = _proxy(run, dataset, embeddings, labels, num_classes, key)
   chosen = _select(run, embeddings, graph, labels, num_classes, scores, key_scores, key_near)
-  store.write(run, dataset, chosen)
+  store.write(run, dataset, chosen, identity)
   return chosen, run
 
 
@@ -190,7 +190,7 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
   difficulty = proxy.difficulty(scores, settings.score, seed=seed)
   budget = select.budget_count(settings.budget, len(labels))
   beta, judged = settings.beta, None
-  if settings.method not in ('coverage', 'double_end', 'stratified'):
+  if settings.method not in select.WITH_BETA:
     beta = None
   elif beta == 'auto':
     clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)

@@ -11,6 +11,8 @@ from elfs_jax.greedy import cover_graph
 from elfs_jax.rivals import (  # noqa: F401 (the rivals are part of this module)
     badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore)
 
+WITH_BETA = ('coverage', 'double_end', 'stratified')  # The methods of `cut` that drop a hard end.
+
 
 def double_end(difficulty, budget, beta):
   """Drop the beta * N hardest, keep the next `budget`, drop the rest (ELFS, arXiv 2406.04273, section 4.3).
@@ -166,6 +168,7 @@ def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, rows=No
 
 def budget_count(budget, n):
   """The number of examples that `budget` means for n examples. Raises: ValueError if out of range or none."""
+  given = budget
   if isinstance(budget, str):
     budget = parse_budget(budget)
   if isinstance(budget, bool) or not isinstance(budget, numbers.Real):
@@ -175,11 +178,11 @@ def budget_count(budget, n):
   elif 0 < budget <= 1:
     count = floor_count(budget, n)
     if count == 0:
-      raise ValueError(f'budget={budget:g} of {n} examples is less than one example: take at least {1 / n:.2g}')
+      raise ValueError(f'budget={given} of {n} examples is less than one example: take at least {1 / n:.2g}')
   else:
-    raise ValueError(f'budget={budget:g} must be a whole count or a fraction in (0, 1]')
+    raise ValueError(f'budget={given} must be a whole count or a fraction in (0, 1]')
   if not 1 <= count <= n:
-    raise ValueError(f'budget={count} must be between 1 and the number of examples, {n}')
+    raise ValueError(f'budget={given} must be between 1 and the number of examples, {n}')
   return count
 
 

@@ -35,7 +35,7 @@ def text(metrics):
     lines.append(f'neighbours share the true class {q["neighbor_purity"]:.1%}, clusters match the classes '
                  f'{q["cluster_accuracy"]:.1%} (NMI {q["nmi"]:.2f})')
   if 'accuracy' in metrics:
-    lines.append(f'test accuracy on {metrics["accuracy"]["test"]}, {len(metrics["accuracy"]["random"])} seeds:')
+    lines.append(f'test accuracy on {metrics["accuracy"]["test"]}, {_seeds(metrics)}:')
     widths = (16, 9, 8, 8, 16)
     for row in [('trained on', 'examples', 'mean', 'spread', '95 % interval', ''), *_rows(metrics)]:
       lines.append('  ' + '  '.join(cell.ljust(w) if i == 0 else cell.rjust(w)
@@ -50,7 +50,7 @@ def headline(metrics):
     accuracy = metrics['accuracy']
     words = evaluate.verdict(accuracy['coreset'], accuracy['random'])
     gap = 100 * (np.mean(accuracy['coreset']) - np.mean(accuracy['random']))
-    return f'ELFS against random: {words} ({gap:+.1f} points, {len(accuracy["random"])} seeds each)'
+    return f'ELFS against random: {words} ({gap:+.1f} points, {_seeds(metrics)} each)'
   if 'judge' in metrics:
     return 'Forecast without labels: ' + forecast_words(metrics['judge'])
   return f'{metrics["budget"]} of {metrics["n"]} examples chosen'
@@ -68,7 +68,7 @@ def page(dataset, config, chosen, metrics):
   if 'accuracy' in metrics:
     tables.append({'title': 'Test accuracy', 'columns': ['trained on', 'examples', 'mean', 'spread', '95 % interval', ''],
                    'rows': [list(row) for row in _rows(metrics)],
-                   'note': f'On {metrics["accuracy"]["test"]}; {len(metrics["accuracy"]["random"])} seeds each.'})
+                   'note': f'On {metrics["accuracy"]["test"]}; {_seeds(metrics)} each.'})
   if chosen.judged:
     tables.append({'title': 'The judge: each beta graded without labels', 'columns': ['beta', 'score'],
                    'rows': [[f'{b:g}', f'{s.mean() * 100:.1f}'] for b, s in zip(
@@ -86,6 +86,11 @@ def page(dataset, config, chosen, metrics):
       pseudo_labels=chosen.pseudo_labels)
 
 
+def _seeds(metrics):
+  count = len(metrics['accuracy']['random'])
+  return f'{count} seed' + 's' * (count > 1)
+
+
 def _rows(metrics):
   for key, name in ROWS:
     values = metrics['accuracy'][key]
@@ -93,4 +98,5 @@ def _rows(metrics):
     words = evaluate.verdict(values, metrics['accuracy']['random']) + ' from random'
     words = '' if key == 'random' else words if words.startswith('no') else words.replace(' from', ' than')
     count = metrics['accuracy']['examples'][key]
-    yield name, f'{count:,}', f'{mean:.1f} %', f'{spread:.1f}', f'{mean - half:.1f} to {mean + half:.1f}', words
+    spread, between = ('-', '-') if len(values) < 2 else (f'{spread:.1f}', f'{mean - half:.1f} to {mean + half:.1f}')
+    yield name, f'{count:,}', f'{mean:.1f} %', spread, between, words

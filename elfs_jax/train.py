@@ -209,17 +209,9 @@ def _gather_scores(state, slots, n):
   real = (np.arange(slots.shape[1]) < _sizes(n, len(slots))[:, None]).reshape(-1)
   def gather(score):
     out = np.empty(n, np.float32)
-    out[flat[real]] = to_host(score)[real]
+    out[flat[real]] = np.asarray(score)[real]
     return out
   return {name: gather(score) for name, score in dynamics.scores(state).items()}
-
-
-def to_host(array):
-  """A device array, sharded over several hosts or not, as NumPy."""
-  if array.is_fully_addressable:
-    return np.asarray(array)
-  from jax.experimental import multihost_utils
-  return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def _optimizer(recipe, steps):
@@ -268,7 +260,7 @@ def _moments(inputs):
 def _representer(network, state, moments):
   """Class probabilities and the last layer's input, in blocks of one shape, on the first device."""
   device = jax.local_devices()[0]
-  params, stats, moments = (jax.device_put(jax.tree.map(to_host, t), device)
+  params, stats, moments = (jax.device_put(jax.tree.map(np.asarray, t), device)
                             for t in (state.params, state.stats, moments))
   @jax.jit
   def block(x):

@@ -1,12 +1,13 @@
 """The workdir: whose results it holds, the stages kept in it, checkpoints of what is under way, and the artifacts."""
 import json
+import os
 import pathlib
 import time
 from typing import NamedTuple
 
 import numpy as np
 
-from elfs_jax import artifacts, train
+from elfs_jax import artifacts
 
 
 class Run(NamedTuple):
@@ -33,7 +34,7 @@ class Checkpointed:
   """Arguments that let a stage's training go on where a killed run stopped."""
 
   def __init__(self, run, name, key):
-    self._checkpoint = artifacts.Checkpoint(run.workdir / 'checkpoints' / name, key, train.to_host)
+    self._checkpoint = artifacts.Checkpoint(run.workdir / 'checkpoints' / name, key)
     self.arguments = {'state': self._checkpoint.restore(), 'on_epoch': self._checkpoint.save}
     if self.arguments['state'] is not None:
       run.say('  going on from the checkpoint of a run that was stopped')
@@ -41,36 +42,55 @@ class Checkpointed:
 
 
 def claim(workdir, config, dataset):
-  """Take the workdir for this data, or raise if it holds results of other data. Returns the data's fingerprint."""
+  """Take the workdir for this data, or raise if it holds results of other data. Returns the data's fingerprint.
+
+  Its config.json stays that of the results in it until `write`.
+  """
   arrays = [a for a in (dataset.images, dataset.embeddings) if a is not None]
   identity = artifacts.fingerprint(*arrays)
-  source = {'name': config.data.name, 'path': config.data.path, 'images': config.data.images}
-  if config.data.name == 'memory':
-    source['content'] = identity
-  path = workdir / 'config.json'
-  if workdir.exists() and not workdir.is_dir():
-    raise ValueError(f'workdir {workdir} is a file: choose a folder')
-  if path.exists():
-    try:
-      before = json.loads(path.read_text())['source']
-    except (ValueError, KeyError, TypeError):
-      raise ValueError(f'{path} is not a config that elfs_jax wrote: choose another workdir') from None
-    if before != source:
-      raise ValueError(f'workdir {workdir} holds the results of {_words(before)}, this run is of {_words(source)}: '
-                       'choose another --workdir or delete that one')
-  artifacts.write_text(path, json.dumps({'source': source} | json.loads(config.to_json()), indent=2))
+  source, path = _source(config, identity), workdir / 'config.json'
+  blocked = next((folder for folder in (workdir, *workdir.parents) if folder.exists() and not folder.is_dir()), None)
+  if blocked:
+    raise ValueError(f'workdir {workdir}: {blocked} is a file, choose a folder')
+  if not path.exists():
+    _write_config(path, config, source)
+  try:
+    before = json.loads(path.read_text())['source']
+    other = _plain_paths(before) != _plain_paths(source)
+  except (ValueError, KeyError, TypeError, AttributeError):
+    raise ValueError(f'{path} is not a config that elfs_jax wrote: choose another workdir') from None
+  if other:
+    raise ValueError(f'workdir {workdir} holds the results of {_words(before)}, this run is of {_words(source)}: '
+                     'choose another --workdir or delete that one')
   return identity
+
+
+def _source(config, identity):
+  """What tells the data of one workdir from another's."""
+  source = {'name': config.data.name, 'path': config.data.path, 'images': config.data.images}
+  return source | ({'content': identity} if config.data.name == 'memory' else {})
+
+
+def _plain_paths(source):
+  """The source with one spelling of each path: `./pictures/` is `pictures`."""
+  return source | {name: os.path.abspath(os.path.expanduser(str(source[name])))
+                   for name in ('path', 'images') if source[name] is not None}
 
 
 def _words(source):
   return source['name'] + (f' ({source["path"]})' if source['path'] else '')
 
 
-def write(run, dataset, chosen):
+def _write_config(path, config, source):
+  artifacts.write_text(path, json.dumps({'source': source} | json.loads(config.to_json()), indent=2))
+
+
+def write(run, dataset, chosen, identity):
   """The artifacts, `coreset.csv` last, so that its presence means that the rest is there; what was there goes first."""
   names = sorted(chosen.scores)
   for stale in ('coreset.csv', 'skipped.csv', 'metrics.json', 'report.html'):
     (run.workdir / stale).unlink(missing_ok=True)
+  _write_config(run.workdir / 'config.json', run.config, _source(run.config, identity))
   ids = np.asarray(dataset.ids, object)
   artifacts.write_array(run.workdir / 'embeddings.npy', chosen.embeddings)
   artifacts.write_array(run.workdir / 'pseudo_labels.npy', chosen.pseudo_labels)

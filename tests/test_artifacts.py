@@ -41,9 +41,9 @@ def test_a_stage_is_reused_until_its_key_changes_or_its_file_is_damaged(tmp_path
 def test_a_checkpoint_comes_back_in_order_and_only_under_its_key(tmp_path, monkeypatch):
   monkeypatch.setattr(artifacts, 'CHECKPOINT_SECONDS', 0)
   state = {'b': np.arange(12.).reshape(3, 4), 'a': (np.float32(2), np.array([True, False]))}
-  artifacts.Checkpoint(tmp_path / 'c', 'k', np.asarray).save(1, state)
-  artifacts.Checkpoint(tmp_path / 'c', 'k', np.asarray).save(2, state | {'b': state['b'] + 1})
-  leaves = artifacts.Checkpoint(tmp_path / 'c', 'k', np.asarray).restore()
+  artifacts.Checkpoint(tmp_path / 'c', 'k').save(1, state)
+  artifacts.Checkpoint(tmp_path / 'c', 'k').save(2, state | {'b': state['b'] + 1})
+  leaves = artifacts.Checkpoint(tmp_path / 'c', 'k').restore()
   assert leaves[0] == 2 and leaves[1].tolist() == [True, False] and (leaves[2] == state['b'] + 1).all()
-  assert artifacts.Checkpoint(tmp_path / 'c', 'other', np.asarray).restore() is None
+  assert artifacts.Checkpoint(tmp_path / 'c', 'other').restore() is None
   assert not (tmp_path / 'c').exists()

@@ -160,6 +160,7 @@ def test_the_command(tmp_path, blobs):
   assert 'gain over random' in process.stdout and len(benchmark.read(tmp_path / 'runs/benchmark_arrays/runs.csv')) == 2
   for name, extra, words in (('unlabelled.npy', '--config.benchmark.methods=rondom', ('rondom', 'random')),
                              ('unlabelled.npy', '--config.seed=1', ('labels',)),
+                             ('images.npz', '--config.neighbors.k=100', ('k=100', '96')),
                              ('images.npz', '--config.select.beta=0.9', ('beta=0.9', 'room', 'at most 0.8'))):
     process = launch(*common, f'--config.data.path={tmp_path}/{name}', extra, cwd=tmp_path)
     assert process.returncode == 2 and process.stderr.count('\n') == 1 and all(w in process.stderr for w in words)

@@ -169,11 +169,11 @@ def test_bad_folders(tmp_path):
 
 
 def test_listing_tells_files_apart_without_decoding(photos):
-  before = data.listing(photos)
+  before = folder.listing(photos)
   assert [entry[0] for entry in before] == ['a/Three.PNG', 'a/one.jpg', 'b/two.png', 'c/d/four.webp']
   assert all(size == (photos / name).stat().st_size for name, size, _ in before)
   (photos / 'b/two.png').write_text('other')
-  assert [old == new for old, new in zip(before, data.listing(photos))] == [True, True, False, True]
+  assert [old == new for old, new in zip(before, folder.listing(photos))] == [True, True, False, True]
 
 
 def test_progress_sees_every_image(photos):
@@ -203,9 +203,9 @@ def test_labels_from_folders_and_files(photos, tmp_path):
 
 
 def test_folders_named_by_numbers_keep_their_names(tmp_path):
-  for name in ('10', '9'):
+  for i, name in enumerate(('10', '9')):
     (tmp_path / name).mkdir()
-    picture().save(tmp_path / name / 'x.png')
+    picture(seed=i).save(tmp_path / name / 'x.png')
   dataset = data.load('folder', tmp_path, labels='folders', size=8)
   assert dataset.class_names == ['10', '9'] and dataset.labels.tolist() == [0, 1]
 
@@ -330,7 +330,9 @@ def test_from_memory():
       (dict(images=images, embeddings=np.eye(2)), ['2 embeddings', '3 images']),
       (dict(images=images, labels=[0, 1]), ['(2,)', '3 examples']),
       (dict(images=images, ids=['a', 'b']), ['2 ids']),
-      (dict(images=images, ids=['a', 'b', 'b']), ["'b'", 'unique'])):
+      (dict(images=images, ids=['a', 'b', 'b']), ["'b'", 'unique']),
+      (dict(images=images), ['all 3 images are the same']),
+      (dict(embeddings=np.ones((4, 2))), ['all 4 embeddings are the same'])):
     with pytest.raises(ValueError) as error:
       data.from_memory(**arguments)
     one_line(error, *words)
@@ -354,6 +356,7 @@ def test_files_that_are_no_arrays(tmp_path):
     with pytest.raises(ValueError) as error:
       data.load('arrays', file)
     one_line(error, file.name, 'save it')
+    assert 'allow_pickle' not in str(error.value)
   with pytest.raises(ValueError) as error:
     data.load('arrays', tmp_path)
   one_line(error, 'folder')

@@ -87,6 +87,8 @@ def test_bad_command_lines(tmp_path, arrays):
   fails(launch('--config.select.budget=1798', f'--workdir={tmp_path}/a'), '1797')
   fails(launch('--config.select.beta=0.95', f'--workdir={tmp_path}/a'), 'at most 0.9')
   assert not (tmp_path / 'a').exists()
+  fails(launch(f'--workdir={arrays}/a'), 'images.npz is a file')
+  assert config_lib.path_in(['launch.py', '--config=a.py', '--config', 'b.py']) == 'b.py'  # As for any flag, the last.
 
 
 def test_bad_inputs(tmp_path, arrays):
@@ -101,6 +103,6 @@ def test_bad_inputs(tmp_path, arrays):
   fails(launch(embeddings, f'--config.data.path={tmp_path}/nan.npy', out), '10')
   fails(launch('--config=configs/arrays.py', f'--config.data.path={tmp_path}/five.npy', out), '5')
   assert not (tmp_path / 'out').exists()
-  np.save(tmp_path / 'short.npy', np.ones((7, 3)))
+  np.save(tmp_path / 'short.npy', np.eye(7, 3))
   fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', f'--config.data.images={arrays}', out), '7', '120')
   fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', out, auto, '--config.select.budget=2'), 'k=10')

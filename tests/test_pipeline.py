@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import elfs_jax
-from elfs_jax import artifacts, config as config_lib, data, pipeline, proxy, select
+from elfs_jax import artifacts, config as config_lib, data, pipeline, proxy, select, workdir
 
 
 @pytest.fixture(autouse=True)
@@ -213,7 +213,7 @@ def test_a_killed_run_goes_on_to_the_same_coreset(tiny, blobs, tmp_path, monkeyp
     ('select.budget', 0, 'budget=0'), ('select.budget', -5, 'budget=-5'), ('select.budget', 121, '120'),
     ('select.budget', 1, 'one example or all'), ('select.budget', 'many', 'many'), ('select.beta', 0.95, 'at most 0.9'),
     ('select.beta', 'best', 'auto'), ('cluster.num_classes', 121, 'num_classes=121'), ('neighbors.k', 120, 'k=120'),
-    ('embed.method', 'given', 'embeddings'), ('cluster.method', 'dbscan', 'kmeans'), ('select.score', 'loss', 'aum')])
+    ('select.budget', '0%', 'budget=0%'), ('embed.method', 'given', 'embeddings'), ('cluster.method', 'dbscan', 'kmeans'), ('select.score', 'loss', 'aum')])
 def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value, words):
   tiny.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=words) as error:
@@ -229,6 +229,50 @@ def test_a_workdir_of_other_data(tiny, blobs, tmp_path):
   with pytest.raises(ValueError, match='choose another'):
     run(tiny, 255 - images, tmp_path)
   assert (tmp_path / 'coreset.csv').read_bytes() == before
+
+
+def test_the_settings_kept_are_those_of_the_results(tiny, blobs, tmp_path, monkeypatch):
+  run(tiny, blobs[0], tmp_path)
+  tiny.select.budget = 24
+  def kept():
+    return json.loads((tmp_path / 'config.json').read_text())['select']['budget']
+  with monkeypatch.context() as patch:
+    patch.setattr(pipeline, '_select', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+      run(tiny, blobs[0], tmp_path)
+  assert kept() == '10%'
+  run(tiny, blobs[0], tmp_path)
+  assert kept() == 24
+
+
+def test_one_folder_by_two_names_is_one_source(tiny, blobs, tmp_path):
+  dataset = data.from_memory(images=blobs[0])
+  tiny.data.name = 'folder'
+  for path in ('pictures', './pictures/', str(tmp_path.cwd() / 'pictures')):
+    tiny.data.path = path
+    workdir.claim(tmp_path / 'out', tiny, dataset)
+  tiny.data.path = 'others'
+  with pytest.raises(ValueError, match='pictures.*others.*choose another'):
+    workdir.claim(tmp_path / 'out', tiny, dataset)
+
+
+def test_a_choice_without_a_hard_end_asks_for_no_room(tiny, blobs, tmp_path):
+  tiny.select.method, tiny.select.beta = 'random', 0.95
+  assert len(run(tiny, blobs[0], tmp_path)[0].indices) == 12
+
+
+def test_embeddings_that_are_given_are_not_made(tiny, blobs, tmp_path):
+  with pytest.raises(ValueError, match='embed.method=pca makes embeddings, and some were given'):
+    elfs_jax.select_coreset(blobs[0], embeddings=blobs[0].reshape(120, -1) / 255, budget=20, num_classes=4, config=tiny,
+                            workdir=tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()
+
+
+def test_one_seed_has_no_interval(tiny, blobs, tmp_path):
+  tiny.evaluate.seeds, said = 1, []
+  run(tiny, *blobs[:1], tmp_path, blobs[1], say=said.append)
+  table = said[-2]
+  assert '1 seed:' in table and 'no measurable difference' in table and 'nan' not in table and 'inf' not in table
 
 
 def test_every_settings_file_can_be_read():
