@@ -1,4 +1,5 @@
-"""Clusterings of one embedding against the true classes: k-means plain and smoothed, TEMI from random and from k-means.
+"""Clusterings of one embedding against the true classes: k-means plain, smoothed and from merged clusters, TEMI from
+random and from k-means.
 
   python benchmarks/clusterings.py --data=digits                             PCA of the pixels
   python benchmarks/clusterings.py --data=fashion_mnist --embeddings=runs/fashion_mnist/embeddings.npy
@@ -30,7 +31,8 @@ def main(_):
   print('method          seed  accuracy    NMI  agreement  information  changed  CPU s')
   for seed in range(SEEDS.value):
     methods = {'k-means plain': lambda: (cluster.kmeans(x, classes, seed=seed), None),
-               'k-means smoothed': lambda: (cluster.kmeans(x, classes, neighbors=near, seed=seed), None)}
+               'k-means smoothed': lambda: (cluster.kmeans(x, classes, neighbors=near, seed=seed), None),
+               'k-means merged': lambda: (cluster.merged_kmeans(x, classes, near, seed=seed), None)}
     if TEMI.value:
       methods['TEMI random'] = lambda: temi('random', 20 if large else 40)
       methods['TEMI from k-means'] = lambda: temi('kmeans', 8 if large else 40)

@@ -49,7 +49,8 @@ def get_config():
   config.neighbors.k = 50
 
   config.cluster = ConfigDict()
-  config.cluster.method = 'kmeans'   # kmeans (on smoothed embeddings), temi, auto: the better one, without labels
+  config.cluster.method = 'kmeans'   # kmeans (on smoothed embeddings), merged (the same from merged clusters: better
+                                     # for few classes of one size), temi, auto: the best of them, without labels
   config.cluster.num_classes = _any()  # None: estimated from the embedding
   config.cluster.heads = 8           # of TEMI, and what follows
   config.cluster.hidden = (128, 64)
@@ -189,7 +190,7 @@ def _leaves(config, prefix=''):
 def check(config, n, *, has_images, has_embeddings):
   """Refuse, in one line and before any long work, settings that n examples can't meet. Raises: ValueError."""
   _one_of('embed.method', config.embed.method, ('auto', 'pca', 'self_supervised', 'given'))
-  _one_of('cluster.method', config.cluster.method, ('auto', 'kmeans', 'temi'))
+  _one_of('cluster.method', config.cluster.method, ('auto', 'kmeans', 'merged', 'temi'))
   _one_of('select.method', config.select.method, (*select.WITH_BETA, 'random', 'hardest', 'easiest'))
   _one_of('select.score', config.select.score, ('aum', 'forgetting', 'el2n', 'correctness'))
   if config.embed.method == 'given' and not has_embeddings:

@@ -143,6 +143,8 @@ def _cluster(run, embeddings, near, key):
     found, extra = {}, {}
     if settings.method in ('kmeans', 'auto'):
       found['kmeans'] = cluster.kmeans(embeddings, classes, neighbors=near, seed=seed)
+    if settings.method in ('merged', 'auto'):
+      found['merged'] = cluster.merged_kmeans(embeddings, classes, near, seed=seed)
     if settings.method in ('temi', 'auto'):
       result = _temi(run, embeddings, near, classes, key)
       found['temi'] = result.labels

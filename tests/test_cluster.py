@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
-from elfs_jax import cluster, neighbors, temi
+from elfs_jax import cluster, data, embed, merging, neighbors, temi
 
 
 def plain_temi_loss(student, teacher, prior, beta, student_temp, teacher_temp, momentum):
@@ -250,6 +250,37 @@ def test_of_several_starts_the_most_informative_wins(monkeypatch):
   found = cluster.kmeans(x_ND, 6, neighbors=near_NK)
   scores = [cluster.information(model.labels_, near_NK) for model in tried]
   assert len(set(scores)) > 5 and cluster.information(found, near_NK) == max(scores)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_mergers_leave_most_information_each_time(seed):
+  rng = np.random.default_rng(seed)
+  labels, near = rng.integers(0, 9, 300), rng.integers(0, 300, (300, 12))
+  for i in range(300):  # Some structure: half of the neighbours come from a pair of clusters.
+    near[i, :6] = rng.choice(np.flatnonzero(labels // 2 == labels[i] // 2), 6)
+  joint, fine = cluster._joint(labels, near)
+  expected = fine.copy()
+  while len(set(expected)) > 4:
+    options = [np.where(expected == b, a, expected) for a in set(expected) for b in set(expected) if a < b]
+    expected = max(options, key=lambda option: cluster.information(option, near))
+  found = merging.merge(joint, 4)[fine]
+  np.testing.assert_array_equal(found, np.unique(expected, return_inverse=True)[1])
+
+
+def test_merged_starts_find_the_same_clusters_of_digits_each_time():
+  dataset = data.load('digits')
+  x_ND = embed.pca(dataset.images)
+  near_NK = neighbors.knn(x_ND, 10)[0]
+  found = [cluster.merged_kmeans(x_ND, 10, near_NK, seed=seed) for seed in range(3)]
+  assert all(labels.dtype == np.int32 and adjusted_rand_score(dataset.labels, labels) > 0.85 for labels in found)
+  assert min(adjusted_rand_score(found[0], labels) for labels in found) > 0.98
+
+
+def test_merged_starts_of_few_or_repeated_examples():
+  x_ND = np.eye(3)[np.arange(60) % 3]
+  near_NK = np.array([[j for j in range(60) if j % 3 == i % 3 and j != i][:10] for i in range(60)])
+  assert adjusted_rand_score(cluster.merged_kmeans(x_ND, 5, near_NK), np.arange(60) % 3) == 1
+  assert len(np.unique(cluster.merged_kmeans(X_ND[:8], 4, neighbors.knn(X_ND[:8], 3)[0]))) == 4
 
 
 def test_the_number_of_separated_clusters_is_found():

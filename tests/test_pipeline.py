@@ -74,6 +74,17 @@ def test_only_what_changed_runs_again(tiny, blobs, tmp_path):
   assert again['cluster'] and not again['proxy'] and not again['judge_24']
 
 
+def test_auto_names_every_clustering_and_takes_the_most_informative(tiny, blobs, tmp_path):
+  tiny.update_from_flattened_dict({'cluster.method': 'auto', 'cluster.epochs': 2, 'cluster.heads': 2})
+  said = []
+  run(tiny, blobs[0], tmp_path, say=said.append)
+  line = next(line for line in said if 'clusters, method' in line)
+  kept = dict(np.load(tmp_path / 'stages/cluster.npz'))
+  scores = {name[6:]: float(value) for name, value in kept.items() if name.startswith('score_')}
+  assert set(scores) == {'kmeans', 'merged', 'temi'} and all(f'{name} {scores[name]:.3f}' in line for name in scores)
+  assert scores[str(kept['method'])] == max(scores.values())
+
+
 def test_a_judgement_is_kept_for_each_budget(tiny, blobs, tmp_path):
   for budget, reused in ((12, False), (24, False), (12, True)):
     tiny.select.budget = budget
