@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from elfs_jax import (artifacts, compare, config as config_lib, data, evaluate, judge, mesh, methods, pipeline, recipes,
+from elfs_jax import (artifacts, cluster, compare, config as config_lib, data, evaluate, judge, mesh, methods, pipeline, recipes,
                       select, train)
 
 COLUMNS = ('data', 'encoder', 'clustering', 'proxy', 'classifier', 'settings', 'rate', 'method', 'beta', 'seed', 'n',
@@ -105,10 +105,20 @@ def _check(dataset, config):
                      'pruned, between 0 and 1')
   if importlib.util.find_spec('matplotlib') is None:
     raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")
-  n = len(evaluate.splits(len(dataset.ids), 1, has_test_set=dataset.test_images is not None)[0].pool)
-  config_lib.check(config, n, has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None)
-  if config.select.beta != 'auto' and config.select.method in select.WITH_BETA:
-    select.double_end(np.arange(n), select.floor_count(1 - min(settings.rates), n), config.select.beta)
+  _check_pool(dataset, config)
+
+
+def _check_pool(dataset, config):
+  """Refuse settings that the pool can't meet at the largest budget: all but the fifth that is set aside, if it is."""
+  pool = len(evaluate.splits(len(dataset.ids), 1, has_test_set=dataset.test_images is not None)[0].pool)
+  config = config.copy_and_resolve_references()
+  with config.ignore_type():
+    config.select.budget = 1 - min(config.benchmark.rates)
+  try:
+    config_lib.check(config, pool, has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None)
+  except ValueError as error:
+    aside = len(dataset.ids) - pool
+    raise ValueError(f'{error}' + (f' ({aside} of {aside + pool} are set aside to test on)' if aside else '')) from None
 
 
 def _asked_for(names, betas):
@@ -138,7 +148,7 @@ def _what_is_compared(config, encoder, content):
                                                      'evaluate')}
   parts['select'].pop('budget')
   more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
-          *judge.SHARES, content]
+          *judge.SHARES, *cluster.made_by(config.cluster.method), content]
   return {'data': config.data.name, 'encoder': encoder, 'clustering': config.cluster.method,
           'proxy': recipes.proxy_settings(config).network or 'auto', 'classifier': config.benchmark.classifier,
           'settings': artifacts.fingerprint(parts, more)[:8]}

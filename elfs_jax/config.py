@@ -49,8 +49,8 @@ def get_config():
   config.neighbors.k = 50
 
   config.cluster = ConfigDict()
-  config.cluster.method = 'kmeans'   # kmeans (on smoothed embeddings), merged (the same from merged clusters: better
-                                     # for few classes of one size), temi, auto: the best of them, without labels
+  config.cluster.method = 'kmeans'   # kmeans (on smoothed embeddings), merged (the same from merged clusters), temi,
+                                     # auto: the most informative of them, without labels
   config.cluster.num_classes = _any()  # None: estimated from the embedding
   config.cluster.heads = 8           # of TEMI, and what follows
   config.cluster.hidden = (128, 64)
@@ -200,9 +200,11 @@ def check(config, n, *, has_images, has_embeddings):
   if config.embed.method in ('pca', 'self_supervised') and has_embeddings:
     raise ValueError(f'embed.method={config.embed.method} makes embeddings, and some were given: use given (as they '
                      'are) or auto (scaled), or leave them out')
-  if str(config.select.budget) == '1':
+  budget = config.select.budget
+  typed = select.parse_budget(budget) if isinstance(budget, str) else budget
+  if typed == 1 and not isinstance(typed, float):
     raise ValueError('select.budget=1 could mean one example or all of them: write 100% for all, or a count above 1')
-  budget = select.budget_count(config.select.budget, n)
+  budget = select.budget_count(budget, n)
   if config.select.beta != 'auto' and config.select.method in select.WITH_BETA:
     if isinstance(config.select.beta, str):
       raise ValueError(f"select.beta={config.select.beta!r} must be a number in [0, 1) or 'auto'")

@@ -56,25 +56,20 @@ def claim(workdir, config, dataset):
     _write_config(path, config, source)
   try:
     before = json.loads(path.read_text())['source']
-    other = _plain_paths(before) != _plain_paths(source)
-  except (ValueError, KeyError, TypeError, AttributeError):
+    same, words = before == source, _words(before)
+  except (ValueError, KeyError, TypeError):
     raise ValueError(f'{path} is not a config that elfs_jax wrote: choose another workdir') from None
-  if other:
-    raise ValueError(f'workdir {workdir} holds the results of {_words(before)}, this run is of {_words(source)}: '
-                     'choose another --workdir or delete that one')
+  if not same:
+    raise ValueError(f'workdir {workdir} holds the results of {words}, this run is of {_words(source)}: choose another '
+                     '--workdir or delete that one')
   return identity
 
 
 def _source(config, identity):
-  """What tells the data of one workdir from another's."""
-  source = {'name': config.data.name, 'path': config.data.path, 'images': config.data.images}
-  return source | ({'content': identity} if config.data.name == 'memory' else {})
-
-
-def _plain_paths(source):
-  """The source with one spelling of each path: `./pictures/` is `pictures`."""
-  return source | {name: os.path.abspath(os.path.expanduser(str(source[name])))
-                   for name in ('path', 'images') if source[name] is not None}
+  """What tells the data of one workdir from another's; a path has one spelling, wherever the run was started."""
+  paths = {name: path and os.path.abspath(os.path.expanduser(str(path)))
+           for name, path in (('path', config.data.path), ('images', config.data.images))}
+  return {'name': config.data.name} | paths | ({'content': identity} if config.data.name == 'memory' else {})
 
 
 def _words(source):

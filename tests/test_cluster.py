@@ -267,13 +267,17 @@ def test_mergers_leave_most_information_each_time(seed):
   np.testing.assert_array_equal(found, np.unique(expected, return_inverse=True)[1])
 
 
-def test_merged_starts_find_the_same_clusters_of_digits_each_time():
+def test_each_merged_start_finds_the_digits_where_others_mostly_do_not(monkeypatch):
+  monkeypatch.setattr(cluster, 'MERGED_STARTS', 1)
   dataset = data.load('digits')
   x_ND = embed.pca(dataset.images)
   near_NK = neighbors.knn(x_ND, 10)[0]
-  found = [cluster.merged_kmeans(x_ND, 10, near_NK, seed=seed) for seed in range(3)]
-  assert all(labels.dtype == np.int32 and adjusted_rand_score(dataset.labels, labels) > 0.85 for labels in found)
-  assert min(adjusted_rand_score(found[0], labels) for labels in found) > 0.98
+  def right(labels):
+    return adjusted_rand_score(dataset.labels, labels)
+  x_smooth_ND = cluster.smooth(x_ND, near_NK)
+  plain = [right(cluster.fit_kmeans(x_smooth_ND, 10, seed=seed, starts=1).labels_) for seed in range(6)]
+  merged = [right(cluster.merged_kmeans(x_ND, 10, near_NK, seed=seed)) for seed in range(6)]
+  assert min(merged) > 0.85 > np.median(plain)
 
 
 def test_merged_starts_of_few_or_repeated_examples():
@@ -305,6 +309,7 @@ def test_independent_clusterings():
 @pytest.mark.parametrize('classes', [1, 401])
 def test_bad_numbers_of_classes(classes):
   for call in (lambda: cluster.kmeans(X_ND, classes), lambda: cluster.independent(X_ND, classes),
+               lambda: cluster.merged_kmeans(X_ND, classes, NEAR_NK),
                lambda: cluster.temi(X_ND, NEAR_NK, classes, epochs=1, **FAST)):
     with pytest.raises(ValueError, match=rf'cluster.num_classes={classes} must be from 2 to .* N=400'):
       call()

@@ -222,7 +222,7 @@ def test_a_killed_run_goes_on_to_the_same_coreset(tiny, blobs, tmp_path, monkeyp
 
 @pytest.mark.parametrize('field, value, words', [
     ('select.budget', 0, 'budget=0'), ('select.budget', -5, 'budget=-5'), ('select.budget', 121, '120'),
-    ('select.budget', 1, 'one example or all'), ('select.budget', 'many', 'many'), ('select.beta', 0.95, 'at most 0.9'),
+    ('select.budget', 1, 'one example or all'), ('select.budget', ' 1', 'one example or all'), ('select.budget', 'many', 'many'), ('select.beta', 0.95, 'at most 0.9'),
     ('select.beta', 'best', 'auto'), ('cluster.num_classes', 121, 'num_classes=121'), ('neighbors.k', 120, 'k=120'),
     ('select.budget', '0%', 'budget=0%'), ('embed.method', 'given', 'embeddings'), ('cluster.method', 'dbscan', 'kmeans'), ('select.score', 'loss', 'aum')])
 def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value, words):
@@ -256,15 +256,27 @@ def test_the_settings_kept_are_those_of_the_results(tiny, blobs, tmp_path, monke
   assert kept() == 24
 
 
-def test_one_folder_by_two_names_is_one_source(tiny, blobs, tmp_path):
+def test_one_folder_by_two_names_is_one_source(tiny, blobs, tmp_path, monkeypatch):
   dataset = data.from_memory(images=blobs[0])
   tiny.data.name = 'folder'
-  for path in ('pictures', './pictures/', str(tmp_path.cwd() / 'pictures')):
+  (tmp_path / 'elsewhere').mkdir()
+  monkeypatch.chdir(tmp_path)
+  for path in ('pictures', './pictures/', str(tmp_path / 'pictures')):
     tiny.data.path = path
     workdir.claim(tmp_path / 'out', tiny, dataset)
-  tiny.data.path = 'others'
-  with pytest.raises(ValueError, match='pictures.*others.*choose another'):
+  monkeypatch.chdir(tmp_path / 'elsewhere')
+  tiny.data.path = '../pictures'
+  workdir.claim(tmp_path / 'out', tiny, dataset)
+  tiny.data.path = 'pictures'
+  with pytest.raises(ValueError, match='pictures.*elsewhere/pictures.*choose another'):
     workdir.claim(tmp_path / 'out', tiny, dataset)
+
+
+@pytest.mark.parametrize('text', ['', '[]', '{}', '{"source": {"path": null}}'])
+def test_a_config_of_someone_else_in_the_workdir(tiny, blobs, tmp_path, text):
+  (tmp_path / 'config.json').write_text(text)
+  with pytest.raises(ValueError, match='config.json is not a config that elfs_jax wrote'):
+    run(tiny, blobs[0], tmp_path)
 
 
 def test_a_choice_without_a_hard_end_asks_for_no_room(tiny, blobs, tmp_path):
