@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from elfs_jax import (artifacts, cluster, compare, config as config_lib, data, evaluate, judge, mesh, methods, pipeline, recipes,
-                      select, train)
+from elfs_jax import (artifacts, cluster, compare, config as config_lib, data, evaluate, judge, mesh, methods, pipeline,
+                      recipes, select, train)
 
 COLUMNS = ('data', 'encoder', 'clustering', 'proxy', 'classifier', 'settings', 'rate', 'method', 'beta', 'seed', 'n',
            'accuracy', 'choose_seconds', 'train_seconds', 'judge', 'forecast', 'forecast_half')
