@@ -1,12 +1,12 @@
 """Clustering: pseudo-labels from frozen embeddings by TEMI or k-means, and label-free ways to tell which is better."""
 import functools
-import warnings
 
 import jax
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from elfs_jax import embed, merging, temi as temi_heads
+from elfs_jax.kmeans import fit
 from elfs_jax.temi import State, Temi, temi_loss  # noqa: F401 (State, Temi and temi_loss are part of this module)
 
 IMITATION_EPOCHS = 10
@@ -103,9 +103,9 @@ def kmeans(embeddings, num_classes, *, neighbors=None, seed=0):
   if neighbors is None:
     return fit_kmeans(x_ND, num_classes, seed=seed, starts=10).labels_.astype(np.int32)
   x_ND = smooth(x_ND, neighbors)
-  starts = [fit_kmeans(x_ND, num_classes, seed=start, starts=1).labels_.astype(np.int32)
-            for start in np.random.default_rng(seed).integers(1 << 31, size=20)]
-  return max(starts, key=lambda labels_N: information(labels_N, neighbors))
+  def start(draw):
+    return fit_kmeans(x_ND, num_classes, seed=draw, starts=1).labels_.astype(np.int32)
+  return _most_informative(start, 20, neighbors, seed)
 
 
 def merged_kmeans(embeddings, num_classes, neighbors, *, seed=0):
@@ -127,8 +127,13 @@ def merged_kmeans(embeddings, num_classes, neighbors, *, seed=0):
     merged_N = merging.merge(joint_FF, num_classes)[fine_N]
     centres_CD = np.stack([x_ND[merged_N == c].mean(0) for c in range(merged_N.max() + 1)])
     return fit_kmeans(x_ND, len(centres_CD), seed=draw, starts=1, init=centres_CD).labels_.astype(np.int32)
-  starts = [start(int(draw)) for draw in np.random.default_rng(seed).integers(1 << 31, size=MERGED_STARTS)]
-  return max(starts, key=lambda labels_N: information(labels_N, neighbors))
+  return _most_informative(start, MERGED_STARTS, neighbors, seed)
+
+
+def _most_informative(start, count, neighbors, seed):
+  """Of `count` clusterings start(draw), each from a draw of its own, the one with the most `information`."""
+  found = [start(int(draw)) for draw in np.random.default_rng(seed).integers(1 << 31, size=count)]
+  return max(found, key=lambda labels_N: information(labels_N, neighbors))
 
 
 def made_by(method):
@@ -151,10 +156,7 @@ def smooth(embeddings, neighbors):
 def fit_kmeans(x_ND, num_classes, *, seed, starts, init='k-means++'):
   """A fitted `sklearn.cluster.KMeans`, on one thread."""
   from sklearn.cluster import KMeans
-  from sklearn.exceptions import ConvergenceWarning
-  with threadpool_limits(1), warnings.catch_warnings():
-    warnings.simplefilter('ignore', ConvergenceWarning)  # Fewer distinct examples than clusters: some stay empty.
-    return KMeans(num_classes, init=init, n_init=starts, random_state=seed).fit(x_ND)
+  return fit(KMeans(num_classes, init=init, n_init=starts, random_state=seed), x_ND)
 
 
 def check_num_classes(num_classes, count):

@@ -4,10 +4,10 @@ a choice between embeddings that needs no label.
 A principal component divided by the square root of its standard deviation lies half way between plain PCA, where a
 few components drown the others, and whitening, where noise counts as much as signal.
 """
-import warnings
-
 import numpy as np
 from threadpoolctl import threadpool_limits
+
+from elfs_jax import kmeans
 
 SIDE = 32  # Pixels: PCA of longer images sees them downscaled, or the covariance would not be affordable.
 FIT_ROWS = 20_000  # Enough for the directions; every row is then projected.
@@ -95,17 +95,15 @@ def choose(candidates, *, seed=0):
 
 def _consistency(x_ND, seed):
   from sklearn.cluster import KMeans
-  from sklearn.exceptions import ConvergenceWarning
   x_ND = unit_rows(x_ND)
   random = np.random.default_rng(seed)
-  with threadpool_limits(1), warnings.catch_warnings():
-    warnings.simplefilter('ignore', ConvergenceWarning)  # As in `cluster.fit_kmeans`.
+  with threadpool_limits(1):
     halves = [half for _ in range(2) for half in np.array_split(random.permutation(x_ND.shape[1]), 2) if len(half)]
     whole_NK, halves_NK = _nearest(x_ND), [_nearest(x_ND[:, half]) for half in halves]
     agreements = []
     for clusters in (10, 30):
       clusters = max(2, min(clusters, len(x_ND) // 5))
-      labels = KMeans(clusters, n_init=2, max_iter=50, random_state=seed).fit_predict(x_ND)
+      labels = kmeans.fit(KMeans(clusters, n_init=2, max_iter=50, random_state=seed), x_ND).labels_
       chance = np.square(np.bincount(labels) / len(labels)).sum()
       def agreement(neighbors_NK):
         return ((labels[neighbors_NK] == labels[:, None]).mean() - chance) / max(1 - chance, 1e-12)

@@ -85,7 +85,8 @@ def numpy_file(path, needed, optional):
       names = ', '.join(content.files) or 'nothing'
   except (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
     # NumPy takes what it does not know for a pickle, and advises to load it all the same.
-    reason = 'another format, or Python objects' if isinstance(error, ValueError) and 'pickle' in str(error) else _one_line(error)
+    unknown = isinstance(error, ValueError) and 'pickle' in str(error)
+    reason = 'another format, or Python objects' if unknown else _one_line(error)
     raise ValueError(f'{path}: not a sound .npy or .npz file of plain numbers ({reason}); '
                      'save it again with np.save or np.savez') from None
   raise ValueError(f'{path}: holds {names} and no array named {needed!r}; save it with np.savez(file, {needed}=...)')

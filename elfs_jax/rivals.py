@@ -5,12 +5,10 @@ to the lower index. Each raises ValueError on arrays that are not finite (naming
 and on a budget out of range. "Nested": the first m of a choice of n are the choice of m. NumPy and scikit-learn;
 `zcore`, and `d2` where it has to find neighbours, import JAX when called.
 """
-import warnings
-
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from elfs_jax import embed
+from elfs_jax import embed, kmeans
 from elfs_jax.greedy import BLOCK_ELEMENTS, FacilityLocation, FarthestFirst, lazy_greedy
 
 TYPICLUST_CLUSTERS, TYPICLUST_NEIGHBORS, TYPICLUST_SMALL = 500, 20, 5
@@ -213,13 +211,9 @@ def _spread(x_MD, near):
 
 def _kmeans(x_ND, clusters, seed):
   from sklearn.cluster import KMeans, MiniBatchKMeans
-  from sklearn.exceptions import ConvergenceWarning
   model = (KMeans(clusters, n_init=1, random_state=seed) if clusters <= 50 else
            MiniBatchKMeans(clusters, batch_size=5000, n_init=1, random_state=seed))
-  # On one thread, as labels otherwise depend on the thread count; fewer distinct rows than clusters are no fault.
-  with threadpool_limits(1), warnings.catch_warnings():
-    warnings.simplefilter('ignore', ConvergenceWarning)
-    return model.fit(x_ND).labels_
+  return kmeans.fit(model, x_ND).labels_
 
 
 def _neighbors(x_ND, neighbors):

@@ -54,6 +54,7 @@ def claim(workdir, config, dataset):
     raise ValueError(f'workdir {workdir}: {blocked} is a file, choose a folder')
   if not path.exists():
     _write_config(path, config, source)
+    return identity
   try:
     before = json.loads(path.read_text())['source']
     same, words = before == source, _words(before)

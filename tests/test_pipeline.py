@@ -222,9 +222,10 @@ def test_a_killed_run_goes_on_to_the_same_coreset(tiny, blobs, tmp_path, monkeyp
 
 @pytest.mark.parametrize('field, value, words', [
     ('select.budget', 0, 'budget=0'), ('select.budget', -5, 'budget=-5'), ('select.budget', 121, '120'),
-    ('select.budget', 1, 'one example or all'), ('select.budget', ' 1', 'one example or all'), ('select.budget', 'many', 'many'), ('select.beta', 0.95, 'at most 0.9'),
+    ('select.budget', 1, 'one example or all'), ('select.budget', ' 1', 'one example or all'),
+    ('select.budget', '0%', 'budget=0%'), ('select.budget', 'many', 'many'), ('select.beta', 0.95, 'at most 0.9'),
     ('select.beta', 'best', 'auto'), ('cluster.num_classes', 121, 'num_classes=121'), ('neighbors.k', 120, 'k=120'),
-    ('select.budget', '0%', 'budget=0%'), ('embed.method', 'given', 'embeddings'), ('cluster.method', 'dbscan', 'kmeans'), ('select.score', 'loss', 'aum')])
+    ('embed.method', 'given', 'embeddings'), ('cluster.method', 'dbscan', 'kmeans'), ('select.score', 'loss', 'aum')])
 def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value, words):
   tiny.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=words) as error:
