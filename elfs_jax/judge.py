@@ -4,15 +4,13 @@ A candidate graded by the pseudo-labels that made its difficulty looks best wher
 that the difficulty never saw don't share those errors. For each of them a small MLP on the embeddings is trained on
 the candidate and scored on a part set aside before the candidates were cut. Measurements: docs/design.md.
 """
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from scipy import stats
 
-from elfs_jax import select
+from elfs_jax import mesh, select
 
 HIDDEN = 128
 BATCH = 128
@@ -59,7 +57,7 @@ def grade(embeddings, candidates, clusterings, held_out, *, seeds=1, steps=400, 
   return out
 
 
-@partial(jax.jit, static_argnames=('classes', 'steps'))
+@mesh.repeatable(static_argnames=('classes', 'steps'))
 def _grade_all(x, candidates, labels, held_out, key, *, classes, steps):
   """All candidates at once with the same start and the same draws, so that they differ in their examples alone."""
   key_first, key_last, key_batch = jax.random.split(key, 3)

@@ -1,12 +1,11 @@
 """Neighbours: exact cosine neighbours of every example, in blocks of one big matrix product."""
 import collections
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elfs_jax import embed
+from elfs_jax import embed, mesh
 
 BLOCK_ROWS = 512
 BLOCK_ELEMENTS = 1 << 26  # 256 MB of similarities: at a million examples a block has 67 rows.
@@ -54,7 +53,7 @@ def knn(embeddings, k, *, progress=None):
   return indices, similarity
 
 
-@functools.partial(jax.jit, static_argnames=('rows', 'k'))
+@mesh.repeatable(static_argnames=('rows', 'k'))
 def _block(x_ND, start, *, rows, k):
   """Neighbours of the examples start, ..., start + rows - 1; beyond the last example the rows repeat it."""
   row_R = jnp.minimum(start + jnp.arange(rows), len(x_ND) - 1)

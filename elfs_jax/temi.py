@@ -3,13 +3,14 @@
 Adaloglou et al., "Exploring the Limits of Deep Image Clustering using Pretrained Models", BMVC 2023
 (arXiv 2303.17896). All heads train at once along a leading head axis; `elfs_jax.cluster` holds the public names.
 """
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
+from elfs_jax import mesh
 
 WEIGHT_STD = 0.02
 CUT_STD = 0.8796256610342398  # The std of a standard normal cut at two sigma.
@@ -87,7 +88,7 @@ def init_state(seed, heads, widths, adamw):
 
 def apply_heads(heads, x_BD):
   """Logits float32 [H, B, C] of embeddings [B, D]. GELU by its tanh approximation: the exact one is slow on CPUs."""
-  dtype = jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16
+  dtype = mesh.compute_dtype()
   def product(z, weight):
     return jnp.matmul(z.astype(dtype), weight.astype(dtype), preferred_element_type=jnp.float32)
   # One batched product took half the time of one wide product over all heads, which needs a transpose (measured).
@@ -107,7 +108,7 @@ def make_optimizer(learning_rate, warmup_steps, weight_decay):
                      mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim == 3, tree))
 
 
-@functools.partial(jax.jit, static_argnames=('batch', 'adamw', 'momentum'), donate_argnums=0)
+@mesh.repeatable(static_argnames=('batch', 'adamw', 'momentum'), donate_argnums=0)
 def temi_epoch(state, x_ND, neighbors_NK, key, *, batch, adamw, momentum):
   """One pass over the pairs (x_i, x_j), j uniform among i's neighbours; the tail shorter than a batch is dropped."""
   count, per_epoch, optimizer = len(x_ND), len(x_ND) // batch, make_optimizer(*adamw)
@@ -154,7 +155,7 @@ def imitate(state, x_ND, labels_N, key, *, batch, epochs, adamw):
   return state._replace(student=heads, teacher=jax.tree.map(jnp.copy, heads), start=labels_N)
 
 
-@functools.partial(jax.jit, static_argnames=('batch', 'adamw'), donate_argnums=(0, 1))
+@mesh.repeatable(static_argnames=('batch', 'adamw'), donate_argnums=(0, 1))
 def imitation_epoch(heads, optimizer_state, x_ND, labels_N, key, *, batch, adamw):
   """One pass of cross-entropy training; the tail shorter than a batch is dropped."""
   per_epoch, optimizer = len(x_ND) // batch, make_optimizer(*adamw)
@@ -171,7 +172,7 @@ def imitation_epoch(heads, optimizer_state, x_ND, labels_N, key, *, batch, adamw
   return jax.lax.scan(step, (heads, optimizer_state), order_SB)[0]
 
 
-@functools.partial(jax.jit, static_argnames='rows')
+@mesh.repeatable(static_argnames='rows')
 def block_labels(heads, best, x_ND, start, *, rows):
   """Cluster by one head of the examples start, ..., start + rows - 1 (beyond the last one it repeats): int32 [rows]."""
   head = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, best, 1), heads)

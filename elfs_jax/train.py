@@ -84,30 +84,33 @@ def fit(inputs, labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0,
   slots = _assign(len(labels), shards, seed)
   data = Shards(*(mesh_lib.shard(mesh, np.asarray(a)[slots]) for a in (inputs, labels)),
                 mesh_lib.shard(mesh, _sizes(len(labels), shards)))
-  network = networks.build(recipe.network, num_classes, width=recipe.width, dtype=compute_dtype())
+  network = networks.build(recipe.network, num_classes, width=recipe.width, dtype=mesh_lib.compute_dtype())
   per_epoch = -(-slots.shape[1] // (recipe.batch // shards))
-  optimizer, shuffle, step = _compile(mesh, network, recipe, shards, slots.shape[1], epochs * per_epoch)
+  programs = _compile(mesh, network, recipe, shards, slots.shape[1], epochs * per_epoch)
   moments = mesh_lib.replicate(mesh, _moments(inputs))
   key = mesh_lib.replicate(mesh, jax.random.key(seed))
-  start = _init(network, optimizer, inputs, slots.size, seed)
+  start = _init(network, programs.optimizer, inputs, slots.size, seed)
   if state is not None:
     start = jax.tree.unflatten(jax.tree.structure(start), jax.tree.leaves(state))
   state = _place(mesh, start)
   done = int(state.step) // per_epoch
   epochs_left = range(done, epochs)
   for epoch in progress(epochs_left, desc='training', total=len(epochs_left)) if progress else epochs_left:
-    state = _run_epoch(mesh, state, data, moments, key, shuffle, step, epoch, per_epoch)
+    state = _run_epoch(mesh, state, data, moments, key, programs, epoch, per_epoch)
     if on_epoch:
       on_epoch(epoch + 1, state)
   return Fitted(_gather_scores(state.dynamics, slots, len(labels)), _representer(network, state, moments))
 
 
-def _run_epoch(mesh, state, data, moments, key, shuffle, step, epoch, per_epoch):
-  order = shuffle(data.size, key, epoch)
+def _run_epoch(mesh, state, data, moments, key, programs, epoch, per_epoch):
+  order = programs.shuffle(data.size, key, epoch)
   mesh_lib.settle(mesh, order)
-  for t in range(per_epoch):
-    state = step(state, data, order, moments, key, t, epoch)
-    mesh_lib.settle(mesh, state)
+  if jax.default_backend() != 'cpu':
+    state = programs.steps(state, data, order, moments, key, np.arange(per_epoch), epoch)
+  else:  # A loop in the program would slow the convolutions' weight gradients a hundredfold.
+    for t in range(per_epoch):
+      state = programs.step(state, data, order, moments, key, t, epoch)
+      mesh_lib.settle(mesh, state)
   if not np.isfinite(state.loss):
     raise FloatingPointError(f'the training loss is {float(state.loss)} at step {int(state.step)}: '
                              'lower the learning rate')
@@ -140,12 +143,11 @@ def device_step(state, data, order, moments, key, t, epoch, *, network, optimize
   def view(j):
     return _view(jax.random.fold_in(key_step, shard[j]), data.inputs[j, index[j]], recipe, moments)
   x = jax.lax.map(view, jnp.arange(local))  # A loop, so that it compiles once, and alike on every layout.
-  parts, logits = [], []
-  for j in range(local):  # Unrolled: on the CPU a convolution's weight gradient is a hundred times slower in a loop.
+  def learn(j):
     grad = jax.value_and_grad(partial(_loss, network), has_aux=True)
-    (loss, (shard_logits, stats)), grads = grad(state.params, state.stats, x[j], labels[j])
-    parts.append((loss, stats, grads))
-    logits.append(shard_logits)
+    (loss, (logits, stats)), grads = grad(state.params, state.stats, x[j], labels[j])
+    return (loss, stats, grads), logits
+  parts, logits = zip(*mesh_lib.each(learn, local))
   alive = state.step >= 0
   loss, stats, grads = mesh_lib.all_tree_sum(parts, alive)
   params, opt_state = mesh_lib.fence(partial(_update, optimizer, shards), grads, state.optimizer, state.params,
@@ -156,6 +158,13 @@ def device_step(state, data, order, moments, key, t, epoch, *, network, optimize
   recorded = dynamics.record(state.dynamics, rows.reshape(-1), jnp.concatenate(logits), labels.reshape(-1), epoch,
                              (first_time & (index < data.size[:, None])).reshape(-1))
   return State(params, stats, opt_state, loss, state.step + 1, recorded)
+
+
+def device_steps(state, data, order, moments, key, times, epoch, **options):
+  """`device_step` for each of `times` int32 [T] in one program, so that an accelerator need not wait for the host."""
+  def one(state, t):
+    return device_step(state, data, order, moments, key, t, epoch, **options), None
+  return jax.lax.scan(one, state, times)[0]
 
 
 def _update(optimizer, shards, grads, opt_state, params):
@@ -176,20 +185,29 @@ def _view(key, x, recipe, moments):
   return (x - mean) * rate
 
 
+class Programs(NamedTuple):
+  """Training, compiled for one mesh: each a per-device function under `shard_map`."""
+  optimizer: optax.GradientTransformation
+  shuffle: callable        # `device_shuffle`
+  step: callable           # `device_step`
+  steps: callable          # `device_steps`
+
+
 @functools.lru_cache(maxsize=16)
 def _compile(mesh, network, recipe, shards, slots, steps):
-  """The optimizer and the two programs of training, each a per-device function under `shard_map`."""
   optimizer = _optimizer(recipe, steps)
-  parts = State(P(), P(), P(), P(), P(), P(mesh_lib.AXIS))
   sharded, everywhere = P(mesh_lib.AXIS), P()
+  parts = State(everywhere, everywhere, everywhere, everywhere, everywhere, sharded)
   size = recipe.batch // shards
   shuffle = jax.shard_map(partial(device_shuffle, slots=slots, length=-(-slots // size) * size), mesh=mesh,
                           in_specs=(sharded, everywhere, everywhere), out_specs=sharded)
-  step = jax.shard_map(
-      partial(device_step, network=network, optimizer=optimizer, recipe=recipe, shards=shards), mesh=mesh,
-      in_specs=(parts, sharded, sharded, everywhere, everywhere, everywhere, everywhere), out_specs=parts,
-      check_vma=False)  # The tree's result is the same on every device, which the checker can't see.
-  return optimizer, mesh_lib.jit(shuffle), mesh_lib.jit(step, donate_argnums=0)
+  def train(function):
+    mapped = jax.shard_map(
+        partial(function, network=network, optimizer=optimizer, recipe=recipe, shards=shards), mesh=mesh,
+        in_specs=(parts, sharded, sharded, everywhere, everywhere, everywhere, everywhere), out_specs=parts,
+        check_vma=False)  # The tree's result is the same on every device, which the checker can't see.
+    return mesh_lib.jit(mapped, donate_argnums=0)
+  return Programs(optimizer, mesh_lib.jit(shuffle), train(device_step), train(device_steps))
 
 
 def _assign(n, shards, seed):
@@ -262,22 +280,20 @@ def _representer(network, state, moments):
   device = jax.local_devices()[0]
   params, stats, moments = (jax.device_put(jax.tree.map(np.asarray, t), device)
                             for t in (state.params, state.stats, moments))
-  @jax.jit
-  def block(x):
-    logits, found = network.apply({'params': params, 'batch_stats': stats}, (x - moments[0]) * moments[1], train=False,
-                                  mutable=['intermediates'])
-    return jax.nn.softmax(logits), found['intermediates']['features'][0]
   def represent(inputs):
     parts = []
     for start in range(0, len(inputs), PREDICT_BATCH):
       rows = np.asarray(inputs[start:start + PREDICT_BATCH])
       padded = np.zeros((PREDICT_BATCH, *rows.shape[1:]), np.float32)
       padded[:len(rows)] = rows
-      parts.append([np.asarray(part)[:len(rows)] for part in block(padded)])
+      parts.append([np.asarray(part)[:len(rows)] for part in _represent(network, params, stats, moments, padded)])
     return tuple(np.concatenate(part) for part in zip(*parts))
   return represent
 
 
-def compute_dtype():
-  """bfloat16 for matmuls and convolutions on accelerators, float32 on the CPU."""
-  return jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16
+@mesh_lib.repeatable(static_argnames='network')
+def _represent(network, params, stats, moments, x):
+  mean, rate = moments
+  logits, found = network.apply({'params': params, 'batch_stats': stats}, (x - mean) * rate, train=False,
+                                mutable=['intermediates'])
+  return jax.nn.softmax(logits), found['intermediates']['features'][0]

@@ -4,12 +4,13 @@ Griffin et al., "Zero-shot coreset selection via iterative subspace sampling" (W
 voxel51/zcore. `select.zcore` chooses the highest scores.
 """
 import concurrent.futures
-import functools
 import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from elfs_jax import mesh
 
 BLOCK_ELEMENTS = 1 << 16  # 256 KB an array: on a CPU all of a block's arrays stay in the cache, larger was slower.
 ACCELERATOR_ELEMENTS = 1 << 24
@@ -60,7 +61,7 @@ def triangular(uniform, low, middle, high):
   return np.where(rising, up, high - np.sqrt((1 - uniform) * (high - low) * (high - middle)))
 
 
-@functools.partial(jax.jit, static_argnames='block')
+@mesh.repeatable(static_argnames='block')
 def _chunk(x_DML, dims_S2, point_S2, count, *, block):
   """The summed scores of the first `count` samples: float32 [M, L]."""
   places, lanes = x_DML.shape[1:]

@@ -6,6 +6,7 @@ import sys
 # Before JAX starts: eight devices in the test process, of which tests take as many as they need.
 os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
 os.environ.setdefault('NPROC', '8')
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import numpy as np
 import pytest

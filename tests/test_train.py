@@ -29,8 +29,8 @@ def fit_on(devices):
     rows.add(state.dynamics.margin.addressable_shards[0].data.shape[0])
   fitted = train.fit(images, labels, 3, RECIPE, epochs=4, mesh=mesh, seed=1, on_epoch=on_epoch)
   placed = mesh_lib.shard(mesh, images[train._assign(N, 16, 1)])
-  shuffle = train._compile(mesh, networks.build('small', 3, width=4), RECIPE, 16, placed.shape[1], 4 * 3)[1]
-  order = shuffle(mesh_lib.shard(mesh, train._sizes(N, 16)), jax.random.key(0), 0)
+  programs = train._compile(mesh, networks.build('small', 3, width=4), RECIPE, 16, placed.shape[1], 4 * 3)
+  order = programs.shuffle(mesh_lib.shard(mesh, train._sizes(N, 16)), jax.random.key(0), 0)
   # What one device holds: images, dynamics, and a part of every batch.
   share = (placed.addressable_shards[0].data.nbytes, rows.pop(), order.addressable_shards[0].data.shape[0])
   return fitted.scores, states, share
@@ -75,7 +75,7 @@ def test_the_device_step_runs_unchanged_under_pmap(images):
   recipe = RECIPE._replace(batch=16)
   network = networks.build('small', 3, width=4)
   slots = train._assign(N, shards, 0)
-  optimizer, shuffle, step = train._compile(mesh, network, recipe, shards, slots.shape[1], 10)
+  optimizer, shuffle, step, _ = train._compile(mesh, network, recipe, shards, slots.shape[1], 10)
   state = train._init(network, optimizer, inputs, slots.size, 0)
   data = train.Shards(inputs[slots], labels[slots], train._sizes(N, shards))
   moments, key = train._moments(inputs), jax.random.key(0)
@@ -93,6 +93,39 @@ def test_the_device_step_runs_unchanged_under_pmap(images):
   got = per_device(split_state, jax.tree.map(split, data), split(order), moments, key, 0, 0)
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected)):
     np.testing.assert_allclose(np.asarray(a).reshape(np.shape(b)), np.asarray(b), atol=1e-6)
+
+
+def test_an_epoch_in_one_program_is_its_steps_in_turn(images):
+  """What accelerators run; the network has no convolution, which the CPU is slow at in a loop."""
+  inputs, labels = images[0].reshape(N, -1).astype(np.float32), images[1]
+  mesh, recipe = mesh_lib.data_mesh(4, jax.devices()[:2]), RECIPE._replace(network='mlp', batch=16)
+  network, slots = networks.build('mlp', 3, width=4), train._assign(N, 4, 0)
+  programs, times = train._compile(mesh, network, recipe, 4, slots.shape[1], 10), np.arange(5)
+  data = train.Shards(*(mesh_lib.shard(mesh, a) for a in (inputs[slots], labels[slots], train._sizes(N, 4))))
+  moments, key = train._moments(inputs), jax.random.key(0)
+  order = programs.shuffle(data.size, key, 0)
+  def start():
+    return train._place(mesh, train._init(network, programs.optimizer, inputs, slots.size, 0))
+  expected = start()
+  for t in times:
+    expected = jax.block_until_ready(programs.step(expected, data, order, moments, key, t, 0))
+  got = programs.steps(start(), data, order, moments, key, times, 0)
+  assert int(got.step) == len(times) and (np.asarray(got.dynamics.epochs) > 0).any()
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected)):
+    np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_shards_in_a_loop_are_shards_in_turn(monkeypatch):
+  """What accelerators run."""
+  x = jax.numpy.arange(12.).reshape(4, 3)
+  def share(j):
+    return x[j].sum(), {'double': 2 * x[j]}
+  expected = mesh_lib.each(share, 4)
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  got = mesh_lib.each(share, 4)
+  assert len(got) == len(expected) == 4
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected)):
+    np.testing.assert_array_equal(a, b)
 
 
 def test_a_step_is_traced_once(images):

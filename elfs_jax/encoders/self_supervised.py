@@ -201,7 +201,7 @@ def apply(state, pixels):
   return np.concatenate([np.asarray(_features(*local, row)) for row in rows])[:count]
 
 
-@jax.jit
+@devices.repeatable()
 def _features(params, stats, pixels, rows):
   return encode(params, pixels[rows].astype(jnp.float32) / 255, stats)[0]
 
