@@ -198,7 +198,8 @@ def _pool(unlabelled, labels, config, workdir, seed):
     return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
 
   def cut(difficulty, budget, beta):
-    return select.cut(config.select.method, first.graph, first.pseudo_labels, difficulty, budget, beta, seed)
+    return select.cut(config.select.method, first.graph, first.pseudo_labels, difficulty, budget, beta, seed,
+                      balance=config.select.balance)
 
   return methods.Pool(unlabelled.embeddings, first.graph[0], coreset, cut, first.pseudo_labels, first.scores,
                       lambda: fit(first.pseudo_labels).represent(inputs), supervised, seed)

@@ -49,8 +49,9 @@ def _compare(current, dataset, chosen):
                               *((dataset.test_images, dataset.test_labels) if has_test_set else ()))
   def subset(name, pool, run_seed):
     if name == 'coreset':
-      return select.cut(current.config.select.method, chosen.graph, chosen.pseudo_labels, chosen.difficulty, count,
-                        chosen.beta, seed, rows=pool)
+      how = current.config.select
+      return select.cut(how.method, chosen.graph, chosen.pseudo_labels, chosen.difficulty, count, chosen.beta, seed,
+                        balance=how.balance, rows=pool)
     return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
   def accuracies(name):
     out = []

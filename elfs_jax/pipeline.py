@@ -196,12 +196,12 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
     beta = None
   elif beta == 'auto':
     clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
-    key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, budget,
-                                run.config.judge.to_dict(), *judge.SHARES, seed)
+    key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, settings.balance,
+                                budget, run.config.judge.to_dict(), *judge.SHARES, seed)
     judged = store.stage(run, f'judge_{budget}', key,
                          lambda: _judge(run, embeddings, graph, labels, clusterings, difficulty, budget))
     beta = float(judged['beta'])
-  chosen = select.cut(settings.method, graph, labels, difficulty, budget, beta, seed)
+  chosen = select.cut(settings.method, graph, labels, difficulty, budget, beta, seed, balance=settings.balance)
   run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
           + (f', beta {beta:g}' if beta is not None else ''))
   if judged:
@@ -222,7 +222,8 @@ def _judge(run, embeddings, graph, labels, clusterings, difficulty, budget):
   """The judge's verdict on each beta, and its forecast."""
   settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
   def choose(rows, count, beta):
-    return select.cut(method, graph, labels, difficulty, count, beta, seed, rows=rows)
+    return select.cut(method, graph, labels, difficulty, count, beta, seed, balance=run.config.select.balance,
+                      rows=rows)
   if method == 'coverage':
     flock = {'flock': judge.flock(choose, difficulty)}
     expected = judge.least_beta(flock['flock'], 1 - budget / n)

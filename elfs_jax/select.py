@@ -87,16 +87,17 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None):
   return order[chosen[order]]
 
 
-def class_need(pseudo_labels):
+def class_need(pseudo_labels, balance=0.5):
   """The need for cover by which rare pseudo-classes count for more than they have examples: float64 [N].
 
-  Without it a class gets as few examples as it has, and a test that asks all classes alike suffers for it. The root of
-  the size is half way to all classes alike, since small clusters can be junk as well.
+  Without it a class gets as few examples as it has, and a test that asks all classes alike suffers for it. The default
+  is half way to all classes alike, since small clusters can be junk as well.
 
-  Args: pseudo_labels: int [N]. Returns: sqrt(mean size of a pseudo-class / size of its own), per example.
+  Args: pseudo_labels: int [N]; balance: from 0, each example counts alike, to 1, each pseudo-class does.
+  Returns: (mean size of a pseudo-class / size of its own) ** balance, per example.
   """
   _, of_class, sizes = np.unique(pseudo_labels, return_inverse=True, return_counts=True)
-  return np.sqrt(sizes.mean() / sizes)[of_class]
+  return ((sizes.mean() / sizes) ** balance)[of_class]
 
 
 def random(n, budget, *, seed):
@@ -143,19 +144,20 @@ def break_ties(*keys, seed):
   return out
 
 
-def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, rows=None):
+def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, balance=0.5, rows=None):
   """A coreset by the named method of this module, of all N or of some `rows` alone.
 
   Args: method: 'coverage', 'double_end', ...; graph: (indices int [N,k], similarity float [N,k]) from `neighbors.knn`;
     pseudo_labels: int [N]; difficulty: float [N] without ties; budget, beta: of what it chooses from; seed;
-    rows: int [m], distinct, default all.
+    balance: as in `class_need`, for 'coverage'; rows: int [m], distinct, default all.
   Returns: int64 [n], of all N, hardest first.
   """
   if rows is not None:
-    part = cut(method, _among(graph, rows), pseudo_labels[rows], difficulty[rows], budget, beta, seed)
+    part = cut(method, _among(graph, rows), pseudo_labels[rows], difficulty[rows], budget, beta, seed,
+               balance=balance)
     return np.asarray(rows)[part]
   if method == 'coverage':
-    return coverage(*graph, difficulty, budget, beta, need=class_need(pseudo_labels))
+    return coverage(*graph, difficulty, budget, beta, need=class_need(pseudo_labels, balance))
   if method == 'double_end':
     return double_end(difficulty, budget, beta)
   if method == 'stratified':

@@ -156,7 +156,8 @@ def test_embeddings_alone(tiny, blobs, tmp_path):
 @pytest.mark.parametrize('field, value, stage', [
     ('embed.components', 5, 'embed'), ('neighbors.k', 7, 'neighbors'), ('cluster.num_classes', 3, 'cluster'),
     ('proxy.learning_rate', 0.01, 'proxy'), ('proxy.crop', 0, 'proxy'), ('judge.steps', 5, 'judge_12'),
-    ('judge.clusterings', 2, 'judge_12'), ('evaluate.steps', 30, 'evaluate_random')])
+    ('judge.clusterings', 2, 'judge_12'), ('select.balance', 1.0, 'judge_12'),
+    ('evaluate.steps', 30, 'evaluate_random')])
 def test_a_field_reaches_the_stage_that_reads_it(tiny, blobs, tmp_path, field, value, stage):
   images, labels = blobs
   kept = tmp_path / 'stages' / f'{stage}.npz'
@@ -225,7 +226,8 @@ def test_a_killed_run_goes_on_to_the_same_coreset(tiny, blobs, tmp_path, monkeyp
     ('select.budget', 1, 'one example or all'), ('select.budget', ' 1', 'one example or all'),
     ('select.budget', '0%', 'budget=0%'), ('select.budget', 'many', 'many'), ('select.beta', 0.95, 'at most 0.9'),
     ('select.beta', 'best', 'auto'), ('cluster.num_classes', 121, 'num_classes=121'), ('neighbors.k', 120, 'k=120'),
-    ('embed.method', 'given', 'embeddings'), ('cluster.method', 'dbscan', 'kmeans'), ('select.score', 'loss', 'aum')])
+    ('embed.method', 'given', 'embeddings'), ('cluster.method', 'dbscan', 'kmeans'), ('select.score', 'loss', 'aum'),
+    ('select.balance', 1.5, 'from 0 to 1'), ('select.balance', float('nan'), 'from 0 to 1')])
 def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value, words):
   tiny.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=words) as error:

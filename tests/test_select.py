@@ -183,6 +183,9 @@ def test_class_need_grows_with_rarity_by_the_root_of_the_size():
   totals = [need[labels == c].sum() for c in (0, 1, 3)]
   np.testing.assert_allclose(np.array(totals) / totals[2], [5, 2, 1])  # Roots of 25, 4 and 1 times the smallest.
   np.testing.assert_allclose(select.class_need(np.repeat([4, 7], 5)), 1)
+  np.testing.assert_allclose(select.class_need(labels, 0), 1)
+  alike = select.class_need(labels, 1)
+  np.testing.assert_allclose([alike[labels == c].sum() for c in (0, 1, 3)], 20)
 
 
 def test_a_cover_by_class_need_takes_more_of_rare_classes():
@@ -193,6 +196,9 @@ def test_a_cover_by_class_need_takes_more_of_rare_classes():
   alike = select.coverage(*near, difficulty, 60, 0.05)
   by_class = select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0)
   assert labels[alike].sum() < 12 and labels[by_class].sum() > 18
+  even = select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=1.0)
+  assert labels[even].sum() > labels[by_class].sum() + 5
+  np.testing.assert_array_equal(alike, select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=0.0))
   np.testing.assert_array_equal(
       alike, select.cut('coverage', near, np.zeros(600, int), difficulty, 60, 0.05, seed=0))  # One class: all alike.
 
