@@ -50,20 +50,8 @@ def replicate(mesh, tree):
   return jax.tree.map(place, tree)
 
 
-def each(function, count):
-  """[function(0), ..., function(count - 1)], each of the same shapes.
-
-  Unrolled on the CPU, where a convolution's weight gradient is a hundred times slower in a loop; elsewhere a loop,
-  which compiles once.
-  """
-  if jax.default_backend() == 'cpu' or count == 1:
-    return [function(j) for j in range(count)]
-  stacked = jax.lax.map(function, jnp.arange(count))
-  return [jax.tree.map(lambda a: a[j], stacked) for j in range(count)]
-
-
 def tree_sum(trees):
-  """Sum a sequence of 2^k pytrees as a binary tree of adjacent pairs."""
+  """Sum a list of 2^k pytrees as a binary tree of adjacent pairs."""
   while len(trees) > 1:
     trees = [jax.tree.map(jnp.add, a, b) for a, b in zip(trees[::2], trees[1::2])]
   return trees[0]

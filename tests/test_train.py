@@ -115,19 +115,6 @@ def test_an_epoch_in_one_program_is_its_steps_in_turn(images):
     np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_shards_in_a_loop_are_shards_in_turn(monkeypatch):
-  """What accelerators run."""
-  x = jax.numpy.arange(12.).reshape(4, 3)
-  def share(j):
-    return x[j].sum(), {'double': 2 * x[j]}
-  expected = mesh_lib.each(share, 4)
-  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  got = mesh_lib.each(share, 4)
-  assert len(got) == len(expected) == 4
-  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected)):
-    np.testing.assert_array_equal(a, b)
-
-
 def test_a_step_is_traced_once(images):
   inputs, labels = images
   mesh = mesh_lib.data_mesh(2, jax.devices()[:1])
