@@ -10,7 +10,8 @@ import numpy as np
 
 from elfs_jax import benchmark, compare
 
-SHOWN = ('elfs', 'facility_location', 'k_center', 'd2', 'd2_cut', 'zcore', 'typiclust', 'balanced', 'double_end_fixed')
+SHOWN = ('elfs', 'facility_location', 'k_center', 'd2', 'd2_cut', 'zcore', 'badge', 'typiclust', 'balanced',
+         'double_end_fixed')
 OURS = ('elfs', 'double_end', 'no_hard_cut')
 FIGURE = flags.DEFINE_string('figure', None, 'Where to draw the gains over random.')
 DRAWN = {'elfs': 'tab:red', 'facility_location': 'tab:blue', 'k_center': 'tab:orange', 'd2': 'tab:purple',
@@ -23,26 +24,37 @@ def main(argv):
     raise app.UsageError('name the runs.csv of one or more benchmarks')
   rows = [last(benchmark.read(file)) for file in argv[1:]]
   tables = [compare.table(own) for own in rows]
-  print('| set, pruned | seeds | random | ' + ' | '.join(SHOWN) + ' | ceiling | closure | ours among label-free |')
-  print('|---' * (len(SHOWN) + 6) + '|')
+  known = {row['method'] for own in rows for row in own}
+  shown = [method for method in SHOWN if method in known]
+  print('| set, pruned | seeds | random | ' + ' | '.join(shown) + ' | ceiling | closure | ours among label-free |')
+  print('|---' * (len(shown) + 6) + '|')
   for own, table in zip(rows, tables):
     for rate, lines in table.items():
-      print(row(own[0]['data'], rate, lines))
-  print('\n| set | pruned | lost by beta auto | lost by beta 0.3 |\n|---|---|---|---|')
-  for own in rows:
-    for rate, (auto, fixed) in compare.regret(own).items():
-      print(f'| {own[0]["data"]} | {rate:.0%} | {compare.words(auto, ".1f")} | {compare.words(fixed, ".1f")} |')
-  print()
-  records = [compare.forecast(own) for own in rows]
-  for own, record in zip(rows, records):
-    right = f', {record["right"]:.0%} rightly' if record['said'] else ''
-    print(f'{own[0]["data"]}: rank correlation {record["rank"]:.2f} over {record["cases"]} cases, a side named in '
-          f'{record["said"]}{right}')
+      print(row(own[0]['data'], rate, lines, shown))
+  regrets = [(own[0]['data'], rate, *lost) for own in rows for rate, lost in compare.regret(own).items()]
+  if regrets:
+    print('\n| set | pruned | lost by beta auto | lost by beta 0.3 |\n|---|---|---|---|')
+  for name, rate, auto, fixed in regrets:
+    print(f'| {name} | {rate:.0%} | {compare.words(auto, ".1f")} | {compare.words(fixed, ".1f")} |')
+  print('\n' + forecasts(rows))
   if FIGURE.value:
     draw(tables, [own[0]['data'] for own in rows])
-  said = sum(record['said'] for record in records)
-  right = sum(record['said'] * record['right'] for record in records if record['said'])
-  print(f'all: a side named in {said} of {sum(record["cases"] for record in records)}, rightly in {right:.0f}')
+
+
+def forecasts(rows):
+  """How the judge's forecasts came out, a line per set and one for all."""
+  lines, said, right, cases = [], 0, 0, 0
+  for own in rows:
+    record, own_cases = compare.forecast(own), len({(row['rate'], row['seed']) for row in own})
+    cases += own_cases
+    if record is None:  # It named no side, and no beta of the grid was run.
+      lines.append(f'{own[0]["data"]}: a side named in 0 of {own_cases}')
+      continue
+    rank = f'rank correlation {record["rank"]:.2f}, ' if record['cases'] else ''
+    rightly = f', {record["right"]:.0%} rightly' if record['said'] else ''
+    lines.append(f'{own[0]["data"]}: {rank}a side named in {record["said"]} of {own_cases}{rightly}')
+    said, right = said + record['said'], right + (record['said'] * record['right'] if record['said'] else 0)
+  return '\n'.join([*lines, f'all: a side named in {said} of {cases}, rightly in {right:.0f}'])
 
 
 def last(rows):
@@ -50,13 +62,13 @@ def last(rows):
   return [row for row in rows if row['settings'] == rows[-1]['settings']]
 
 
-def row(name, rate, lines):
+def row(name, rate, lines, shown):
   """One row of the first table, from `compare.table`'s lines: gains in points, the closure, ours' place."""
   found = {line.method: line for line in lines}
   free = [method for method in found if method == 'elfs' or not method.startswith((*OURS, 'supervised_', 'random'))]
   place = 1 + free.index('elfs')
   ahead = f', after {free[0]}' if place > 1 else ''
-  gains = [f'{100 * found[method].gain.mean:+.1f}' if method in found else '' for method in SHOWN[1:]]
+  gains = [f'{100 * found[method].gain.mean:+.1f}' if method in found else '' for method in shown[1:]]
   random = 100 * found['random'].accuracy
   spread = f' +- {random.std(ddof=1):.1f}' if len(random) > 1 else ''
   ceiling = next(line for line in lines if line.method.startswith('supervised_'))
