@@ -19,7 +19,7 @@ from elfs_jax import mesh, networks, train
 NETWORKS = flags.DEFINE_list('networks', ['mlp', 'small'], f'Of {", ".join(networks.NAMES)}.')
 SHARDS = flags.DEFINE_list('shards', ['1', '16'], 'Numbers of logical shards.')
 IMAGES = flags.DEFINE_integer('images', 4096, 'How many.')
-EPOCHS = flags.DEFINE_integer('epochs', 3, 'Epochs, at least 2.')
+EPOCHS = flags.DEFINE_integer('epochs', 3, 'Epochs.', lower_bound=2)
 BATCH = flags.DEFINE_integer('batch', 256, 'Examples a step.')
 PEER = flags.DEFINE_bool('peer', False, "Also PyTorch's ResNet-18.")
 CLASSES, SIDE, FEATURES = 10, 32, 256

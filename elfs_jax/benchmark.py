@@ -29,7 +29,7 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   Raises: ValueError for a set without labels or an unknown method, before any work.
   """
   settings, workdir = config.benchmark, pathlib.Path(workdir)
-  table = _asked_for(settings.methods, config.judge.betas)
+  table = _asked_for(settings.methods, methods.table(config.judge.betas, settings.randoms))
   _check(dataset, config)
   embeddings, encoder = _embed_all(dataset, config, workdir / 'embed', say, progress)
   parts = (dataset.images, dataset.embeddings, dataset.labels, dataset.test_images, dataset.test_labels)
@@ -100,6 +100,8 @@ def _check(dataset, config):
     raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
   if settings.classifier not in GRADERS:
     raise ValueError(f'benchmark.classifier={settings.classifier!r} is unknown: choose one of {", ".join(GRADERS)}')
+  if settings.randoms < 1:
+    raise ValueError(f'benchmark.randoms={settings.randoms} must be 1 or more')
   if settings.seeds < 1 or not settings.rates or not all(0 < rate < 1 for rate in settings.rates):
     raise ValueError(f'benchmark.seeds={settings.seeds} must be 1 or more and benchmark.rates={settings.rates} shares '
                      'pruned, between 0 and 1')
@@ -121,16 +123,16 @@ def _check_pool(dataset, config):
     raise ValueError(f'{error}' + (f' ({aside} of {aside + pool} are set aside to test on)' if aside else '')) from None
 
 
-def _asked_for(names, betas):
-  table = methods.table(betas)
+def _asked_for(names, table):
   if names == 'all':
     return table
-  names = ['random', *(name.strip() for name in names.split(','))]  # Which all are compared with.
-  unknown = set(names) - {method.name for method in table}
+  names = [name.strip() for name in names.split(',')]
+  known = [method.name for method in table if not method.name.startswith('random_')]
+  unknown = set(names) - set(known)
   if unknown:
-    raise ValueError(f'benchmark.methods: there is no {sorted(unknown)[0]!r}; there are all, or '
-                     + ', '.join(method.name for method in table))
-  return [method for method in table if method.name in names]
+    raise ValueError(f'benchmark.methods: there is no {sorted(unknown)[0]!r}; there are all, or ' + ', '.join(known))
+  return [method for method in table if method.name in names
+          or method.name.startswith('random')]  # Which all are compared with.
 
 
 def _embed_all(dataset, config, workdir, say, progress):

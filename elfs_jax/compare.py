@@ -53,11 +53,22 @@ def paired(rows):
 
   The most pruned first; a rate without `random` is left out.
   """
+  rows = merge_randoms(rows)
   for rate in sorted({row['rate'] for row in rows}, reverse=True):
     runs = by_method([row for row in rows if row['rate'] == rate])
     seeds = sorted(runs.get('random', ()))
     if seeds:
       yield rate, {name: [run[s] for s in seeds] for name, run in runs.items() if sorted(run) == seeds}
+
+
+def merge_randoms(rows):
+  """The rows, the random subsets of a rate and seed (`random`, `random_2`, ...) as one row of their mean accuracy."""
+  draws = {}
+  for row in rows:
+    if row['method'].split('_')[0] == 'random':
+      draws.setdefault((row['rate'], row['seed']), []).append(row['accuracy'])
+  return [row | {'accuracy': float(np.mean(draws[row['rate'], row['seed']]))} if row['method'] == 'random' else row
+          for row in rows if not row['method'].startswith('random_')]
 
 
 def by_method(rows):
@@ -115,9 +126,10 @@ def forecast(rows):
   """How far the judge, which sees no label, foretells accuracy with true labels.
 
   Returns: dict with `cases` (rate and seed), `rank`: mean Spearman correlation over candidates (each beta and random)
-    within a case, `right`: share of the cases where coreset and random subset came out on the side that was forecast,
+    within a case, `right`: share of the cases where coreset and random subsets came out on the side that was forecast,
     counted where the forecast said `better` or `worse`, and `said`, their number; None without judged rows.
   """
+  rows = merge_randoms(rows)
   correlations, right, seeds = [], [], {(row['rate'], row['seed']) for row in rows}
   for case in sorted(seeds):
     here = [row for row in rows if (row['rate'], row['seed']) == case]

@@ -70,8 +70,8 @@ def get_config():
   config.select.score = 'aum'        # aum, forgetting, el2n, correctness
   config.select.method = 'coverage'  # coverage (ours), double_end (as published), stratified, random, hardest, easiest
   config.select.beta = _any('auto')  # fraction dropped from the hard end; auto: searched without labels
-  config.select.balance = 0.5        # of coverage: from 0, each image counts alike, to 1, each cluster does, for when
-                                     # rare classes matter as much as common ones
+  config.select.balance = select.BALANCE  # of coverage: from 0, each image counts alike, to 1, each cluster does, for
+                                     # when rare classes matter as much as common ones
 
   config.judge = ConfigDict()
   config.judge.betas = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
@@ -119,6 +119,7 @@ def benchmark():
   section.rates = (0.9, 0.8, 0.7)    # shares pruned
   section.methods = 'all'            # or names, with commas between; a wrong one is answered with the list
   section.seeds = 5
+  section.randoms = 8                # random subsets a seed; all methods are compared with the mean of them
   section.classifier = 'head'        # head: an MLP on the embeddings, seconds; network: `evaluate`'s, on the images
   section.steps = 1000               # of the classifier, the same for every method and rate
   return section
@@ -214,7 +215,7 @@ def check(config, n, *, has_images, has_embeddings):
   for beta in config.judge.betas:
     if not 0 <= beta < 1:
       raise ValueError(f'judge.betas={config.judge.betas} must be numbers in [0, 1)')
-  if not 0 <= config.select.balance <= 1:
+  if not (isinstance(config.select.balance, (int, float)) and 0 <= config.select.balance <= 1):
     raise ValueError(f'select.balance={config.select.balance} must be a number from 0 to 1')
   if not isinstance(config.seed, int) or config.seed < 0:
     raise ValueError(f'seed={config.seed!r} must be a whole number, 0 or more')

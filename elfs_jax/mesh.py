@@ -93,7 +93,8 @@ def jit(function, **options):
 def repeatable(**options):
   """A decorator: `jax.jit` by these options that gives the same bits in every process, on GPUs too.
 
-  For functions of a module: the backend is asked for at the first call, not on import.
+  For functions of a module: the backend is asked for at the first call, not on import. Not for use inside another jit,
+  which takes no compiler options.
   """
   def decorate(function):
     @functools.cache
@@ -109,10 +110,11 @@ def repeatable(**options):
 @functools.cache
 def _compiler_options(backend):
   """The CPU's default convolution weight gradient is 2 to 3 times slower without its option, which may vanish."""
-  options = {'cpu': CPU_OPTIONS, 'gpu': GPU_OPTIONS}.get(backend)
+  if backend != 'cpu':
+    return GPU_OPTIONS if backend == 'gpu' else None
   try:
-    jax.jit(lambda x: x + 1, compiler_options=options).lower(0).compile()
-    return options
+    jax.jit(lambda x: x + 1, compiler_options=CPU_OPTIONS).lower(0).compile()
+    return CPU_OPTIONS
   except Exception:  # XLA's error for an unknown option has no public type.
     return None
 

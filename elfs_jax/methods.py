@@ -35,11 +35,11 @@ class Method(NamedTuple):
   nested: bool = False         # Greedy: a smaller budget's answer is the start of a larger one's.
 
 
-def table(betas):
-  """Every `Method`; `betas` is the grid that ELFS's beta is searched on."""
+def table(betas, randoms):
+  """Every `Method`; `betas` is the grid that ELFS's beta is searched on, `randoms` the number of random draws."""
   grid = sorted({0.0, *betas})
   return [
-      Method('random', random),
+      *[Method(f'random_{turn + 1}' if turn else 'random', partial(random, turn=turn)) for turn in range(randoms)],
       Method('balanced', balanced),
       Method('k_center', lambda pool, n: select.k_center(pool.embeddings, n, seed=pool.seed), nested=True),
       Method('facility_location', lambda pool, n: select.facility_location(pool.embeddings, n, seed=pool.seed),
@@ -66,8 +66,8 @@ def table(betas):
   ]
 
 
-def random(pool, budget):
-  return select.random(len(pool.embeddings), budget, seed=[pool.seed, 0x7a4d])
+def random(pool, budget, turn):
+  return select.random(len(pool.embeddings), budget, seed=[pool.seed, 0x7a4d, turn] if turn else [pool.seed, 0x7a4d])
 
 
 def balanced(pool, budget):

@@ -47,9 +47,9 @@ def _compare(current, dataset, chosen):
   key = artifacts.fingerprint(artifacts.VERSION, inputs, dataset.labels, recipe._asdict(), settings.steps,
                               settings.seeds, seed, current.mesh.devices.size,
                               *((dataset.test_images, dataset.test_labels) if has_test_set else ()))
+  how = current.config.select
   def subset(name, pool, run_seed):
     if name == 'coreset':
-      how = current.config.select
       return select.cut(how.method, chosen.graph, chosen.pseudo_labels, chosen.difficulty, count, chosen.beta, seed,
                         balance=how.balance, rows=pool)
     return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
@@ -62,7 +62,7 @@ def _compare(current, dataset, chosen):
           inputs, dataset.labels, subset(name, split.pool, run_seed), *test, classes, recipe, steps=settings.steps,
           mesh=current.mesh, seed=run_seed))
     return {'accuracy': out}
-  made_by = {'coreset': (chosen.indices, chosen.difficulty, chosen.beta, current.config.select.method),
+  made_by = {'coreset': (chosen.indices, chosen.difficulty, chosen.beta, how.method, how.balance),
              'random': (len(chosen.indices),), 'everything': ()}
   accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
                                 lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}

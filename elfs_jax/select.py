@@ -11,6 +11,7 @@ from elfs_jax.greedy import cover_graph
 from elfs_jax.rivals import (  # noqa: F401 (the rivals are part of this module)
     badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore)
 
+BALANCE = 0.5  # How much rare pseudo-classes count beyond their number, unless the user says: `class_need`.
 WITH_BETA = ('coverage', 'double_end', 'stratified')  # The methods of `cut` that drop a hard end.
 
 
@@ -87,7 +88,7 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None):
   return order[chosen[order]]
 
 
-def class_need(pseudo_labels, balance=0.5):
+def class_need(pseudo_labels, balance=BALANCE):
   """The need for cover by which rare pseudo-classes count for more than they have examples: float64 [N].
 
   Without it a class gets as few examples as it has, and a test that asks all classes alike suffers for it. The default
@@ -144,7 +145,7 @@ def break_ties(*keys, seed):
   return out
 
 
-def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, balance=0.5, rows=None):
+def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, balance=BALANCE, rows=None):
   """A coreset by the named method of this module, of all N or of some `rows` alone.
 
   Args: method: 'coverage', 'double_end', ...; graph: (indices int [N,k], similarity float [N,k]) from `neighbors.knn`;

@@ -105,7 +105,7 @@ def fit(inputs, labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0,
 def _run_epoch(mesh, state, data, moments, key, programs, epoch, per_epoch):
   order = programs.shuffle(data.size, key, epoch)
   mesh_lib.settle(mesh, order)
-  if jax.default_backend() != 'cpu':
+  if mesh.devices.flat[0].platform != 'cpu':
     state = programs.steps(state, data, order, moments, key, np.arange(per_epoch), epoch)
   else:  # A loop in the program would slow the convolutions' weight gradients a hundredfold.
     for t in range(per_epoch):
@@ -187,7 +187,7 @@ def _view(key, x, recipe, moments):
 
 
 class Programs(NamedTuple):
-  """Training, compiled for one mesh: each a per-device function under `shard_map`."""
+  """Training on one mesh: the optimizer, and per-device functions under `shard_map`, compiled at their first call."""
   optimizer: optax.GradientTransformation
   shuffle: callable        # `device_shuffle`
   step: callable           # `device_step`

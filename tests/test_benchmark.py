@@ -20,14 +20,15 @@ def small(tiny, monkeypatch):
   with tiny.unlocked():
     tiny.benchmark = config_lib.benchmark()
   tiny.data.name, tiny.judge.betas = 'memory', (0.1, 0.2)
-  tiny.update_from_flattened_dict({'benchmark.rates': (0.8, 0.6), 'benchmark.seeds': 2, 'benchmark.steps': 20})
+  tiny.update_from_flattened_dict({'benchmark.rates': (0.8, 0.6), 'benchmark.seeds': 2, 'benchmark.steps': 20,
+                                   'benchmark.randoms': 2})
   return tiny
 
 
 def test_every_method_gets_a_row_and_a_stopped_run_goes_on(small, blobs, tmp_path):
   dataset = data.from_memory(images=blobs[0], labels=blobs[1])
   rows = benchmark.run(dataset, small, tmp_path, say=lambda _: None)
-  names = [method.name for method in methods.table((0.1, 0.2))]
+  names = [method.name for method in methods.table((0.1, 0.2), 2)]
   assert sorted((r['rate'], r['seed'], r['method']) for r in rows) == sorted(
       (rate, seed, name) for rate in (0.8, 0.6) for seed in (0, 1) for name in names)
   assert all(0 <= r['accuracy'] <= 1 and r['n'] == select.floor_count(1 - r['rate'], 96) for r in rows)
@@ -53,7 +54,7 @@ def test_two_runs_in_one_workdir_keep_each_others_rows(small, blobs, tmp_path, m
       benchmark.write(tmp_path / 'runs.csv', [theirs, *(r for r in benchmark.read(tmp_path / 'runs.csv') if r != theirs)])
   monkeypatch.setitem(benchmark.GRADERS, 'head', grade)
   mine = benchmark.run(dataset, small, tmp_path, say=lambda _: None)
-  assert len(mine) == 4 and benchmark.read(tmp_path / 'runs.csv') == [theirs, *mine]
+  assert len(mine) == 6 and benchmark.read(tmp_path / 'runs.csv') == [theirs, *mine]
 
 
 def test_no_choice_but_the_supervised_depends_on_labels(small, blobs, tmp_path, monkeypatch):
@@ -94,7 +95,7 @@ def test_rows_of_other_settings_are_kept_apart(small, blobs, tmp_path):
   small.proxy.learning_rate = 0.01
   second = benchmark.run(dataset, small, tmp_path, say=lambda _: None)
   assert {r['settings'] for r in first}.isdisjoint({r['settings'] for r in second})
-  assert len(benchmark.read(tmp_path / 'runs.csv')) == len(first) + len(second) == 8
+  assert len(benchmark.read(tmp_path / 'runs.csv')) == len(first) + len(second) == 12
 
 
 def test_the_network_learns_from_images(small, blobs, tmp_path):
@@ -138,6 +139,16 @@ def test_searched_betas_become_one_line_at_the_best_of_their_means():
   assert (auto.mean, fixed.mean) == pytest.approx((0.1, 0.15))
 
 
+def test_all_are_compared_with_the_mean_of_the_random_subsets():
+  rows = [row('random', 0, 0.5), row('random_2', 0, 0.7), row('random', 1, 0.4), row('random_2', 1, 0.4),
+          row('elfs', 0, 0.65, forecast=0.1, forecast_half=0.02), row('elfs', 1, 0.45)]
+  lines = {line.method: line for line in compare.table(rows)[0.9]}
+  assert set(lines) == {'random', 'elfs'}
+  np.testing.assert_allclose(lines['random'].accuracy, [0.6, 0.4])
+  assert lines['elfs'].gain.mean == pytest.approx(0.05)
+  assert compare.forecast(rows)['right'] == 1
+
+
 def test_the_forecast_is_scored_on_rank_and_on_its_side():
   rows = []
   for seed in range(2):
@@ -157,7 +168,7 @@ def test_the_command(tmp_path, blobs):
   process = launch(*common, f'--config.data.path={tmp_path}/images.npz', '--config.benchmark.methods=random,elfs',
                    cwd=tmp_path)
   assert process.returncode == 0, process.stderr
-  assert 'gain over random' in process.stdout and len(benchmark.read(tmp_path / 'runs/benchmark_arrays/runs.csv')) == 2
+  assert 'gain over random' in process.stdout and len(benchmark.read(tmp_path / 'runs/benchmark_arrays/runs.csv')) == 9
   for name, extra, words in (('unlabelled.npy', '--config.benchmark.methods=rondom', ('rondom', 'random')),
                              ('unlabelled.npy', '--config.seed=1', ('labels',)),
                              ('images.npz', '--config.neighbors.k=100', ('k=100', '96')),

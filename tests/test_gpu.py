@@ -1,4 +1,5 @@
 """On a GPU, where there is one; all other tests run on the CPU."""
+import importlib.util
 import json
 import os
 import shutil
@@ -9,7 +10,8 @@ import pytest
 
 from conftest import ROOT
 
-pytestmark = pytest.mark.skipif(shutil.which('nvidia-smi') is None, reason='needs a GPU')
+WITH_GPU = shutil.which('nvidia-smi') and any(importlib.util.find_spec(f'jax_cuda{v}_plugin') for v in (12, 13))
+pytestmark = pytest.mark.skipif(not WITH_GPU, reason='needs a GPU and JAX for it')
 SETTINGS = ('--config=configs/synthetic.py', '--config.embed.method=self_supervised', '--config.embed.epochs=2',
             '--config.proxy.network=small', '--config.proxy.epochs=4', '--config.judge.steps=20',
             '--config.evaluate.enabled=False')

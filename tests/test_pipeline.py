@@ -227,7 +227,8 @@ def test_a_killed_run_goes_on_to_the_same_coreset(tiny, blobs, tmp_path, monkeyp
     ('select.budget', '0%', 'budget=0%'), ('select.budget', 'many', 'many'), ('select.beta', 0.95, 'at most 0.9'),
     ('select.beta', 'best', 'auto'), ('cluster.num_classes', 121, 'num_classes=121'), ('neighbors.k', 120, 'k=120'),
     ('embed.method', 'given', 'embeddings'), ('cluster.method', 'dbscan', 'kmeans'), ('select.score', 'loss', 'aum'),
-    ('select.balance', 1.5, 'from 0 to 1'), ('select.balance', float('nan'), 'from 0 to 1')])
+    ('select.balance', 1.5, 'from 0 to 1'), ('select.balance', None, 'from 0 to 1'),
+    ('select.balance', float('nan'), 'from 0 to 1')])
 def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value, words):
   tiny.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=words) as error:
