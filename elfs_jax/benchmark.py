@@ -48,7 +48,7 @@ def run(dataset, config, workdir, *, say=print, progress=None):
       left = [method for method in table if (rate, method.name) not in done]
       if progress:
         left = progress(left, desc=f'seed {seed}, {rate:.0%} pruned', total=len(left))
-      for row in grade(_choose(pool, rate, left, min(settings.rates), orders)):
+      for row in _grade_once(grade, _choose(pool, rate, left, min(settings.rates), orders)):
         rows = _add(path, dict.fromkeys(COLUMNS) | fixed | {'rate': rate, 'seed': seed} | row)
     say(f'[seed {seed}] {time.monotonic() - start:.0f} s')
   mine = [row for row in rows if row['settings'] == fixed['settings'] and row['rate'] in settings.rates]
@@ -222,6 +222,16 @@ def _choose(pool, rate, table, least_rate, orders):
       row = {'method': method.name, 'beta': method.beta, 'n': budget, 'choose_seconds': round(seconds, 3)}
       out.append((row | _judged(pool, method, budget), chosen[:budget]))
   return out
+
+
+def _grade_once(grade, subsets):
+  """Rows of all subsets; several methods that chose the same, in the same order, share one training."""
+  same = {}
+  for row, chosen in subsets:
+    same.setdefault(chosen.tobytes(), []).append((row, chosen))
+  for group, graded in zip(same.values(), grade([group[0] for group in same.values()])):
+    for row, _ in group:
+      yield row | {name: graded[name] for name in ('accuracy', 'train_seconds')}
 
 
 def _judged(pool, method, budget):

@@ -119,7 +119,7 @@ def benchmark():
   section.rates = (0.9, 0.8, 0.7)    # shares pruned
   section.methods = 'all'            # or names, with commas between; a wrong one is answered with the list
   section.seeds = 5
-  section.randoms = 8                # random subsets a seed; all methods are compared with the mean of them
+  section.randoms = 4                # random subsets a seed; all methods are compared with the mean of them
   section.classifier = 'head'        # head: an MLP on the embeddings, seconds; network: `evaluate`'s, on the images
   section.steps = 1000               # of the classifier, the same for every method and rate
   return section

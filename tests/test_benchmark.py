@@ -57,6 +57,21 @@ def test_two_runs_in_one_workdir_keep_each_others_rows(small, blobs, tmp_path, m
   assert len(mine) == 6 and benchmark.read(tmp_path / 'runs.csv') == [theirs, *mine]
 
 
+def test_methods_that_choose_the_same_share_one_training():
+  trained = []
+  def grade(subsets):
+    for row, chosen in subsets:
+      trained.append(chosen.tolist())
+      yield row | {'accuracy': float(chosen.sum()), 'train_seconds': 1.0}
+  a, b = np.array([3, 1]), np.array([1, 3])
+  rows = list(benchmark._grade_once(grade, [({'method': 'elfs', 'forecast': 0.1}, a), ({'method': 'd2'}, b),
+                                            ({'method': 'elfs_beta_0'}, a.copy())]))
+  assert trained == [[3, 1], [1, 3]]
+  assert rows == [{'method': 'elfs', 'forecast': 0.1, 'accuracy': 4, 'train_seconds': 1},
+                  {'method': 'elfs_beta_0', 'accuracy': 4, 'train_seconds': 1},
+                  {'method': 'd2', 'accuracy': 4, 'train_seconds': 1}]
+
+
 def test_no_choice_but_the_supervised_depends_on_labels(small, blobs, tmp_path, monkeypatch):
   images, labels = blobs
   small.update_from_flattened_dict({'benchmark.seeds': 1, 'benchmark.rates': (0.8,)})
@@ -168,7 +183,7 @@ def test_the_command(tmp_path, blobs):
   process = launch(*common, f'--config.data.path={tmp_path}/images.npz', '--config.benchmark.methods=random,elfs',
                    cwd=tmp_path)
   assert process.returncode == 0, process.stderr
-  assert 'gain over random' in process.stdout and len(benchmark.read(tmp_path / 'runs/benchmark_arrays/runs.csv')) == 9
+  assert 'gain over random' in process.stdout and len(benchmark.read(tmp_path / 'runs/benchmark_arrays/runs.csv')) == 5
   for name, extra, words in (('unlabelled.npy', '--config.benchmark.methods=rondom', ('rondom', 'random')),
                              ('unlabelled.npy', '--config.seed=1', ('labels',)),
                              ('images.npz', '--config.neighbors.k=100', ('k=100', '96')),
