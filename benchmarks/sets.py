@@ -45,15 +45,13 @@ def forecasts(rows):
   """How the judge's forecasts came out, a line per set and one for all."""
   lines, said, right, cases = [], 0, 0, 0
   for own in rows:
-    record, own_cases = compare.forecast(own), len({(row['rate'], row['seed']) for row in own})
-    cases += own_cases
-    if record is None:  # It named no side, and no beta of the grid was run.
-      lines.append(f'{own[0]["data"]}: a side named in 0 of {own_cases}')
-      continue
+    own_cases = len({(row['rate'], row['seed']) for row in own})
+    record = compare.forecast(own) or {'cases': 0, 'said': 0}  # None: no side named, and no beta of the grid run.
     rank = f'rank correlation {record["rank"]:.2f}, ' if record['cases'] else ''
     rightly = f', {record["right"]:.0%} rightly' if record['said'] else ''
     lines.append(f'{own[0]["data"]}: {rank}a side named in {record["said"]} of {own_cases}{rightly}')
-    said, right = said + record['said'], right + (record['said'] * record['right'] if record['said'] else 0)
+    cases, said = cases + own_cases, said + record['said']
+    right += record['said'] * record['right'] if record['said'] else 0
   return '\n'.join([*lines, f'all: a side named in {said} of {cases}, rightly in {right:.0f}'])
 
 

@@ -34,11 +34,10 @@ def main(_):
   limit = product_tflops()
   print(f'{jax.devices()[0].device_kind}, JAX {jax.__version__}, a matrix product: {limit:.3g} TFLOP/s\n\n'
         '| network | shards | images/s | ms a step | of the limit | first epoch |\n|---|---|---|---|---|---|')
-  speeds = {}
   for network in NETWORKS.value:
     for shards in map(int, SHARDS.value):
       inputs = rows if network == 'mlp' else images
-      first, speed = speeds[network, shards] = measure(inputs, labels.astype(np.int32), network, shards)
+      first, speed = measure(inputs, labels.astype(np.int32), network, shards)
       share = f'{speed * GFLOPS[network] / limit / 1000:.0%}' if network in GFLOPS else ''
       print(f'| {network} | {shards} | {speed:,.0f} | {BATCH.value / speed * 1000:.2f} | {share} | {first:.1f} s |',
             flush=True)
@@ -60,9 +59,9 @@ def measure(inputs, labels, network, shards):
   return seconds[0], len(labels) / np.median(seconds[1:])
 
 
-def product_tflops(size=None):
+def product_tflops():
   """What the device does on one large matrix product, in TFLOP/s."""
-  size = size or (1024 if jax.default_backend() == 'cpu' else 8192)
+  size = 1024 if jax.default_backend() == 'cpu' else 8192
   x = jax.random.normal(jax.random.key(0), (size, size), mesh.compute_dtype())
   product = jax.jit(jnp.matmul)
   jax.block_until_ready(product(x, x))

@@ -65,7 +65,7 @@ def merge_randoms(rows):
   """The rows, the random subsets of a rate and seed (`random`, `random_2`, ...) as one row of their mean accuracy."""
   draws = {}
   for row in rows:
-    if row['method'].split('_')[0] == 'random':
+    if row['method'].startswith('random'):
       draws.setdefault((row['rate'], row['seed']), []).append(row['accuracy'])
   return [row | {'accuracy': float(np.mean(draws[row['rate'], row['seed']]))} if row['method'] == 'random' else row
           for row in rows if not row['method'].startswith('random_')]

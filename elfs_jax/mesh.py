@@ -87,7 +87,8 @@ def fence(function, *operands, alive):
 
 def jit(function, **options):
   """`jax.jit` with this backend's compiler options: on the CPU faster, on GPUs deterministic."""
-  return jax.jit(function, compiler_options=_compiler_options(jax.default_backend()), **options)
+  chosen = _cpu_options() if jax.default_backend() == 'cpu' else _gpu_options()
+  return jax.jit(function, compiler_options=chosen, **options)
 
 
 def repeatable(**options):
@@ -99,7 +100,7 @@ def repeatable(**options):
   def decorate(function):
     @functools.cache
     def compiled():
-      return jax.jit(function, compiler_options=GPU_OPTIONS if jax.default_backend() == 'gpu' else None, **options)
+      return jax.jit(function, compiler_options=_gpu_options(), **options)
     @functools.wraps(function)
     def call(*args, **kwargs):
       return compiled()(*args, **kwargs)
@@ -107,11 +108,13 @@ def repeatable(**options):
   return decorate
 
 
+def _gpu_options():
+  return GPU_OPTIONS if jax.default_backend() == 'gpu' else None
+
+
 @functools.cache
-def _compiler_options(backend):
+def _cpu_options():
   """The CPU's default convolution weight gradient is 2 to 3 times slower without its option, which may vanish."""
-  if backend != 'cpu':
-    return GPU_OPTIONS if backend == 'gpu' else None
   try:
     jax.jit(lambda x: x + 1, compiler_options=CPU_OPTIONS).lower(0).compile()
     return CPU_OPTIONS

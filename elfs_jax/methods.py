@@ -67,7 +67,7 @@ def table(betas, randoms):
 
 
 def random(pool, budget, turn):
-  return select.random(len(pool.embeddings), budget, seed=[pool.seed, 0x7a4d, turn] if turn else [pool.seed, 0x7a4d])
+  return select.random(len(pool.embeddings), budget, seed=[pool.seed, 0x7a4d, turn])
 
 
 def balanced(pool, budget):
