@@ -39,7 +39,7 @@ def main(_):
     def accuracies(scores):
       cuts = [select.cut('coverage', graph, pseudo, proxy.difficulty({'aum': s}, 'aum', seed=seed), 1 - RATE.value,
                          BETA.value, seed) for s in scores]
-      return judge.grade(x, split.pool[np.stack(cuts)], y[None], split.test, steps=1000, seed=seed)[:, 0, 0]
+      return judge.grade(x, split.pool[np.stack(cuts)], y[None], split.test, steps=1000, seed=seed)[:, 0]
     runs = [aum(pseudo, epochs) for epochs in EPOCHS]
     by_epochs.append([[stats.spearmanr(run, runs[-1])[0] for run in runs], accuracies(runs)])
     rng = np.random.default_rng(seed)

@@ -150,7 +150,7 @@ def _what_is_compared(config, encoder, content):
                                                      'evaluate')}
   parts['select'].pop('budget')
   more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
-          *judge.SHARES, *cluster.made_by(config.cluster.method), content]
+          *judge.CONSTANTS, *cluster.made_by(config.cluster.method), content]
   return {'data': config.data.name, 'encoder': encoder, 'clustering': config.cluster.method,
           'proxy': recipes.proxy_settings(config).network or 'auto', 'classifier': config.benchmark.classifier,
           'settings': artifacts.fingerprint(parts, more)[:8]}
@@ -255,7 +255,7 @@ def _grade_by_head(embeddings, labels, pool_rows, test, config, seed, subsets):
     return []
   start = time.monotonic()
   accuracy = judge.grade(embeddings, np.stack([pool_rows[chosen] for _, chosen in subsets]), labels[None], test,
-                         steps=config.benchmark.steps, seed=seed)[:, 0, 0]
+                         steps=config.benchmark.steps, seed=seed)[:, 0]
   seconds = round((time.monotonic() - start) / len(subsets), 3)
   return [row | {'accuracy': float(value), 'train_seconds': seconds} for (row, _), value in zip(subsets, accuracy)]
 

@@ -29,42 +29,44 @@ PUBLISHED_BETA = ((0.0, 0.0), (0.3, 0.1), (0.5, 0.2), (0.7, 0.4), (0.9, 0.4), (1
 LEAST_BETA = ((0.0, 0.0), (0.8, 0.0), (0.9, 0.05), (1.0, 0.05))
 NOISY_BETA = ((0.0, 0.0), (0.5, 0.0), (0.7, 0.05), (0.8, 0.1), (0.9, 0.15), (1.0, 0.15))
 FLOCK = 0.4  # A tenth, where the cover does not care; 0.05 to 0.28 on all sets but `synthetic`, there 0.54.
-SHARES = LEAST_BETA, NOISY_BETA, FLOCK  # What `least_beta` rests on: part of the fingerprints of what it decides.
+ALIKE = select.BALANCE  # Up to this balance the grade counts images alike.
+CONSTANTS = LEAST_BETA, NOISY_BETA, FLOCK, ALIKE  # Part of the fingerprints of what they decide.
 
 
-def grade(embeddings, candidates, clusterings, held_out, *, seeds=1, steps=400, seed=0, fold=0):
-  """Accuracy on the held-out part of an MLP trained on each candidate, per clustering and seed.
+def grade(embeddings, candidates, clusterings, held_out, *, weights=None, steps=400, seed=0, fold=0):
+  """Accuracy on the held-out part of an MLP trained on each candidate, per clustering.
 
   Args:
     embeddings: float32 [N,D].
     candidates: int [R,n], rows of indices of one size.
     clusterings: int32 [Q,N], labels that the candidates' difficulty did not use.
     held_out: int [m], indices that no candidate holds.
-    seeds, steps: runs per clustering, and optimiser steps per run.
+    weights: float [N], 0 or more, what each example counts in the accuracy (`image_weights`); default all alike.
+    steps: optimiser steps per run.
     seed, fold: of the starts and draws, which all candidates share.
-  Returns: float32 [R,Q,seeds].
+  Returns: float32 [R,Q].
   """
   x = np.asarray(embeddings, np.float32)
   x = x - x.mean(0)
   x = x / max(float(x.std()), 1e-12)  # One scale for all dimensions: the small ones are mostly noise.
   labels = np.asarray(clusterings, np.int32)
-  runs = [(q, s) for q in range(len(labels)) for s in range(seeds)]
-  x, candidates, held_out = jax.device_put((x, np.asarray(candidates, np.int32), np.asarray(held_out, np.int32)),
-                                           jax.local_devices()[0])
+  weights = np.ones(len(x), np.float32) if weights is None else np.asarray(weights, np.float32)
+  x, candidates, held_out, weights = jax.device_put(
+      (x, np.asarray(candidates, np.int32), np.asarray(held_out, np.int32), weights), jax.local_devices()[0])
   halves = [candidates[:-(-len(candidates) // 2)], candidates[len(candidates) // 2:]]  # Of one shape.
-  out = np.empty((len(candidates), len(labels), seeds), np.float32)
+  out = np.empty((len(candidates), len(labels)), np.float32)
   key_fold = jax.random.fold_in(jax.random.key(seed), fold)
   with futures.ThreadPoolExecutor(len(halves)) as pool:  # On the CPU one program leaves a third of two cores idle.
-    for q, s in runs:
-      key = jax.random.fold_in(jax.random.fold_in(key_fold, q), s)
+    for q in range(len(labels)):
+      key = jax.random.fold_in(jax.random.fold_in(key_fold, q), 0)  # The 0: so that verdicts stay what they were.
       first, last = pool.map(lambda half: np.asarray(_grade_all(
-          x, half, labels[q], held_out, key, classes=int(labels.max()) + 1, steps=steps)), halves)
-      out[:, q, s] = np.concatenate([first, last[2 * len(first) - len(candidates):]])
+          x, half, labels[q], held_out, weights, key, classes=int(labels.max()) + 1, steps=steps)), halves)
+      out[:, q] = np.concatenate([first, last[2 * len(first) - len(candidates):]])
   return out
 
 
 @mesh.repeatable(static_argnames=('classes', 'steps'))
-def _grade_all(x, candidates, labels, held_out, key, *, classes, steps):
+def _grade_all(x, candidates, labels, held_out, weights, key, *, classes, steps):
   """All candidates at once with the same start and the same draws, so that they differ in their examples alone."""
   key_first, key_last, key_batch = jax.random.split(key, 3)
   width, (count, size) = x.shape[1], candidates.shape
@@ -86,14 +88,16 @@ def _grade_all(x, candidates, labels, held_out, key, *, classes, steps):
     return (optax.apply_updates(params, updates), opt_state), None
   (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), draws)
   predicted = jax.lax.map(lambda p: jnp.argmax(_logits(p, x[held_out]), -1), params)
-  return (predicted == labels[held_out]).mean(1)
+  counts = weights[held_out]
+  return ((predicted == labels[held_out]) * counts).sum(1) / counts.sum()
 
 
 def _logits(params, x):
   return jax.nn.relu(x @ params['first'] + params['bias']) @ params['last']
 
 
-def search(embeddings, clusterings, choose, budget, betas, expected, *, folds, randoms, steps, seed, progress):
+def search(embeddings, clusterings, choose, budget, betas, expected, *, weights=None, folds, randoms, steps, seed,
+           progress):
   """Grade a coreset of each beta, and random subsets, on tenths set aside: which beta, and is it better than random?
 
   Args:
@@ -102,7 +106,8 @@ def search(embeddings, clusterings, choose, budget, betas, expected, *, folds, r
     choose: (rows int64 [m], count, beta) -> int64 [count], the coreset of these rows alone.
     budget: how many of N the coreset will have; a fold chooses at the same rate from what is not set aside.
     betas, expected: the grid, of which those without room are left out, and what `choose_beta` keeps to.
-    folds, randoms, steps, seed: tenths set aside, random subsets beside them, and as in `grade`.
+    folds, randoms: tenths set aside, random subsets beside them.
+    weights, steps, seed: as in `grade`.
     progress: called as progress(iterable, desc=, total=).
   Returns: dict of `betas` [R], `scores` float32 [R,Q,folds], `random_scores` [randoms,Q,folds], `beta`, and `gap` and
     `half` of `forecast`.
@@ -117,12 +122,22 @@ def search(embeddings, clusterings, choose, budget, betas, expected, *, folds, r
     held_out, rest = np.sort(order[:held]), np.sort(order[held:])
     chosen = [choose(rest, count, b) for b in betas]
     drawn = [rest[select.random(len(rest), count, seed=[seed, turn, i])] for i in range(randoms)]
-    return grade(embeddings, np.stack(chosen + drawn), clusterings, held_out, steps=steps, seed=seed, fold=turn)
-  scores = np.concatenate([fold(turn) for turn in progress(range(folds), desc='judging', total=folds)], 2)
+    return grade(embeddings, np.stack(chosen + drawn), clusterings, held_out, weights=weights, steps=steps,
+                 seed=seed, fold=turn)
+  scores = np.stack([fold(turn) for turn in progress(range(folds), desc='judging', total=folds)], 2)
   beta = choose_beta(np.array(betas), scores[:len(betas)], expected)
   gap, half = forecast(scores[betas.index(beta)], scores[len(betas):])
   return {'betas': np.array(betas), 'scores': scores[:len(betas)], 'random_scores': scores[len(betas):], 'beta': beta,
           'gap': gap, 'half': half}
+
+
+def image_weights(pseudo_labels, balance):
+  """What each example counts in the grade of a cover chosen with this `balance`, as in `select.class_need`: float [N].
+
+  All alike up to the default, since who keeps it has not said that rare kinds matter more, and beyond it more and more
+  as the cover has it: at 1 each pseudo-class counts alike.
+  """
+  return select.class_need(pseudo_labels, max(0.0, (balance - ALIKE) / (1 - ALIKE)))
 
 
 def flock(choose, difficulty):

@@ -197,7 +197,7 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
   elif beta == 'auto':
     clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
     key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, settings.balance,
-                                budget, run.config.judge.to_dict(), *judge.SHARES, seed)
+                                budget, run.config.judge.to_dict(), *judge.CONSTANTS, seed)
     judged = store.stage(run, f'judge_{budget}', key,
                          lambda: _judge(run, embeddings, graph, labels, clusterings, difficulty, budget))
     beta = float(judged['beta'])
@@ -221,17 +221,19 @@ def _clusterings(run, embeddings, num_classes, key):
 def _judge(run, embeddings, graph, labels, clusterings, difficulty, budget):
   """The judge's verdict on each beta, and its forecast."""
   settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
+  balance, weights = run.config.select.balance, None
   def choose(rows, count, beta):
-    return select.cut(method, graph, labels, difficulty, count, beta, seed, balance=run.config.select.balance,
-                      rows=rows)
+    return select.cut(method, graph, labels, difficulty, count, beta, seed, balance=balance, rows=rows)
   if method == 'coverage':
+    weights = judge.image_weights(labels, balance)
     flock = {'flock': judge.flock(choose, difficulty)}
     expected = judge.least_beta(flock['flock'], 1 - budget / n)
     betas = {expected, *(b for b in settings.betas if b > expected)}
   else:
     flock, expected, betas = {}, judge.published_beta(1 - budget / n), settings.betas
-  return judge.search(embeddings, clusterings, choose, budget, betas, expected, folds=settings.folds,
-                      randoms=settings.randoms, steps=settings.steps, seed=seed, progress=run.progress) | flock
+  return judge.search(embeddings, clusterings, choose, budget, betas, expected, weights=weights,
+                      folds=settings.folds, randoms=settings.randoms, steps=settings.steps, seed=seed,
+                      progress=run.progress) | flock
 
 
 def _without_labels(dataset):

@@ -14,17 +14,38 @@ def test_a_candidate_that_covers_all_classes_is_graded_above_one_that_does_not()
   held_out, rest = np.arange(60), np.arange(60, 400)
   balanced = rest[:40]
   one_sided = rest[np.argsort(labels[rest], kind='stable')[:40]]
-  scores = judge.grade(x, np.stack([balanced, one_sided]), np.stack([labels, (labels + 1) % 4]), held_out, seeds=2,
-                       steps=100)
-  assert scores.shape == (2, 2, 2)
+  scores = judge.grade(x, np.stack([balanced, one_sided]), np.stack([labels, (labels + 1) % 4]), held_out, steps=100)
+  assert scores.shape == (2, 2)
   assert scores[0].min() > 0.9 > 0.6 > scores[1].max()
 
 
 def test_candidates_with_the_same_examples_get_the_same_grade():
   x, labels = blobs()
   rows = np.arange(60, 100)
-  scores = judge.grade(x, np.stack([rows, rows]), labels[None], np.arange(60), seeds=1, steps=30)
-  assert scores[0, 0, 0] == scores[1, 0, 0]
+  scores = judge.grade(x, np.stack([rows, rows]), labels[None], np.arange(60), steps=30)
+  assert scores[0, 0] == scores[1, 0]
+
+
+def test_weights_say_what_each_example_counts_in_the_grade():
+  x, labels = blobs()
+  held_out, rows = np.arange(60), 60 + np.flatnonzero(labels[60:] != 2)[:40]
+  def grade(held_out, weights=None):
+    return judge.grade(x, rows[None], labels[None], held_out, weights=weights, steps=60)[0, 0]
+  missing = held_out[labels[held_out] == 2]
+  assert grade(held_out, (labels == 2).astype(float)) == grade(missing) == 0
+  by_class = np.mean([grade(held_out[labels[held_out] == c]) for c in range(4)])
+  even = 1 / np.bincount(labels[held_out])[labels]
+  np.testing.assert_allclose(grade(held_out, even), by_class, rtol=1e-5)
+  assert grade(held_out, np.full(400, 3.0)) == grade(held_out)
+
+
+def test_images_count_alike_up_to_the_default_balance_and_clusters_alike_at_1():
+  labels = np.repeat([0, 1, 2], [10, 30, 60])
+  for balance in (0.0, select.BALANCE):
+    np.testing.assert_array_equal(judge.image_weights(labels, balance), 1)
+  of_class = np.bincount(labels, judge.image_weights(labels, 1.0))
+  np.testing.assert_allclose(of_class, of_class[0])
+  assert 1 < judge.image_weights(labels, 0.75)[0] < judge.image_weights(labels, 1.0)[0]
 
 
 def test_the_choice_is_within_two_standard_errors_of_the_best_and_nearest_to_what_is_expected():
