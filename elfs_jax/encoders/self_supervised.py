@@ -132,18 +132,18 @@ def encode(params, x_BHWC, stats=None):
   *own, last = stats or [None] * (len(params['conv']) + 1)
   x, moments = _convolve(params['conv'], x_BHWC, own)
   layer = params['features']
-  x, moment = _batch_norm(layer, x.reshape(len(x), -1) @ layer['kernel'], last)
+  x, moment = _batch_norm(layer, _matmul(x.reshape(len(x), -1), layer['kernel']), last)
   return x, moments + [moment]
 
 
 def _convolve(layers, x, stats):
   """Each convolution with its batch norm; a mean over 2x2 blocks after all but the first and the last."""
-  moments = []
+  moments, dtype = [], devices.compute_dtype()
   for i, (layer, own) in enumerate(zip(layers, stats)):
     stride = layer['kernel'].shape[0] - 2
-    x = jax.lax.conv_general_dilated(x, layer['kernel'], (stride, stride), 'SAME',
+    x = jax.lax.conv_general_dilated(x.astype(dtype), layer['kernel'].astype(dtype), (stride, stride), 'SAME',
                                      dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-    x, moment = _batch_norm(layer, x, own)
+    x, moment = _batch_norm(layer, x.astype(jnp.float32), own)
     moments.append(moment)
     x = jax.nn.relu(x)
     if 0 < i < len(layers) - 1 and max(x.shape[1:3]) > 4:
@@ -152,9 +152,14 @@ def _convolve(layers, x, stats):
 
 
 def project(params, features):
-  hidden, _ = _batch_norm(params['hidden'], features @ params['hidden']['kernel'], None)
-  z = jax.nn.relu(hidden) @ params['out']['kernel']
+  hidden, _ = _batch_norm(params['hidden'], _matmul(features, params['hidden']['kernel']), None)
+  z = _matmul(jax.nn.relu(hidden), params['out']['kernel'])
   return z * jax.lax.rsqrt((z * z).sum(-1, keepdims=True) + 1e-12)
+
+
+def _matmul(x, kernel):
+  dtype = devices.compute_dtype()
+  return jnp.matmul(x.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
 
 
 def contrastive_loss(z_2BD, temperature):
