@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import elfs_jax
-from elfs_jax import artifacts, config as config_lib, data, pipeline, proxy, select, workdir
+from elfs_jax import artifacts, config as config_lib, data, judge, pipeline, proxy, select, workdir
 
 
 @pytest.fixture(autouse=True)
@@ -197,6 +197,22 @@ def test_elfs_beats_random_where_noisy_and_redundant_examples_are_known(tiny, tm
   informative = (kind[coreset.indices] == 'informative').mean()
   drawn = [(kind[select.random(1000, 150, seed=s)] == 'informative').mean() for s in range(20)]
   assert informative > 0.6 > 0.5 > max(drawn)
+
+
+def test_the_judge_weighs_images_as_the_cover_does(tiny, blobs, tmp_path, monkeypatch):
+  images, seen, grade = blobs[0], [], judge.grade
+  def watched(*args, weights, **kwargs):
+    seen.append(weights)
+    return grade(*args, weights=weights, **kwargs)
+  monkeypatch.setattr(judge, 'grade', watched)
+  kept = np.sort(np.argsort(blobs[1], kind='stable')[:75])  # 30, 30 and 15 of the patterns.
+  for method, balance in (('coverage', 1.0), ('coverage', 0.5), ('double_end', 1.0)):
+    tiny.update_from_flattened_dict({'select.method': method, 'select.balance': balance, 'cluster.num_classes': 3,
+                                     'evaluate.enabled': False})
+    chosen, _ = run(tiny, images[kept], tmp_path)
+  rare, alike, none = seen
+  np.testing.assert_allclose(rare, (25 / np.bincount(chosen.pseudo_labels))[chosen.pseudo_labels])
+  assert rare.max() > 1.5 * rare.min() and (alike == 1).all() and none is None
 
 
 def test_a_killed_run_goes_on_to_the_same_coreset(tiny, blobs, tmp_path, monkeypatch):
