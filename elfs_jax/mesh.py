@@ -127,6 +127,12 @@ def compute_dtype():
   return jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16
 
 
+def matmul(a, b):
+  """`jnp.matmul` with factors in `compute_dtype` and sums in float32."""
+  dtype = compute_dtype()
+  return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.float32)
+
+
 def pin_threads():
   """Give the CPU backend the same number of threads for 1 to 8 devices; call before JAX's first computation.
 

@@ -88,16 +88,13 @@ def init_state(seed, heads, widths, adamw):
 
 def apply_heads(heads, x_BD):
   """Logits float32 [H, B, C] of embeddings [B, D]. GELU by its tanh approximation: the exact one is slow on CPUs."""
-  dtype = mesh.compute_dtype()
-  def product(z, weight):
-    return jnp.matmul(z.astype(dtype), weight.astype(dtype), preferred_element_type=jnp.float32)
   # One batched product took half the time of one wide product over all heads, which needs a transpose (measured).
   z = jnp.broadcast_to(x_BD, (len(heads['gain']), *x_BD.shape))
   for layer, (weight, bias) in enumerate(heads['dense']):
-    z = product(jax.nn.gelu(z) if layer else z, weight) + bias[:, None]
+    z = mesh.matmul(jax.nn.gelu(z) if layer else z, weight) + bias[:, None]
   z = z * jax.lax.rsqrt(jnp.maximum((z * z).sum(-1, keepdims=True), 1e-24))
   length_HC = jnp.sqrt((heads['direction'] ** 2).sum(1))
-  return product(z, heads['direction']) * (heads['gain'] / length_HC)[:, None]
+  return mesh.matmul(z, heads['direction']) * (heads['gain'] / length_HC)[:, None]
 
 
 def make_optimizer(learning_rate, warmup_steps, weight_decay):

@@ -132,7 +132,7 @@ def encode(params, x_BHWC, stats=None):
   *own, last = stats or [None] * (len(params['conv']) + 1)
   x, moments = _convolve(params['conv'], x_BHWC, own)
   layer = params['features']
-  x, moment = _batch_norm(layer, _matmul(x.reshape(len(x), -1), layer['kernel']), last)
+  x, moment = _batch_norm(layer, devices.matmul(x.reshape(len(x), -1), layer['kernel']), last)
   return x, moments + [moment]
 
 
@@ -152,14 +152,9 @@ def _convolve(layers, x, stats):
 
 
 def project(params, features):
-  hidden, _ = _batch_norm(params['hidden'], _matmul(features, params['hidden']['kernel']), None)
-  z = _matmul(jax.nn.relu(hidden), params['out']['kernel'])
+  hidden, _ = _batch_norm(params['hidden'], devices.matmul(features, params['hidden']['kernel']), None)
+  z = devices.matmul(jax.nn.relu(hidden), params['out']['kernel'])
   return z * jax.lax.rsqrt((z * z).sum(-1, keepdims=True) + 1e-12)
-
-
-def _matmul(x, kernel):
-  dtype = devices.compute_dtype()
-  return jnp.matmul(x.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
 
 
 def contrastive_loss(z_2BD, temperature):
