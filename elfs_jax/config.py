@@ -28,8 +28,8 @@ def get_config():
   config.seed = 0
 
   config.data = ConfigDict()
-  config.data.name = 'digits'        # digits, fashion_mnist, fashion_mnist_long_tail, fashion_mnist_dirty, glyphs,
-                                     # emoji, synthetic, arrays, folder, embeddings, cifar10, cifar100, stl10 ...
+  config.data.name = 'digits'        # digits, fashion_mnist, fashion_mnist_long_tail, fashion_mnist_dirty, clipart,
+                                     # glyphs, emoji, synthetic, arrays, folder, embeddings, cifar10, cifar100 ...
   config.data.path = _any()          # a file or folder, for the sources that need one
   config.data.images = _any()        # for embeddings: the images that they came from
   config.data.labels = _any()        # a file of labels, or 'folders'; used by the evaluation alone

@@ -9,7 +9,7 @@ import numbers
 
 import numpy as np
 
-from elfs_jax import emoji, folder, glyphs, readers, synthetic, variants
+from elfs_jax import clipart, emoji, folder, glyphs, readers, synthetic, variants
 
 NEEDS_PATH = {
   'arrays': 'an .npz or .npy file of uint8 images',
@@ -21,7 +21,7 @@ FASHION_MNIST = {'fashion_mnist': dict, 'fashion_mnist_long_tail': variants.long
                  'fashion_mnist_dirty': variants.dirty}
 MAX_CLASSES = 100_000  # A classifier has an output for each index up to the largest.
 NO_PATH = ('digits', 'synthetic')
-NAMES = (*NO_PATH, *FASHION_MNIST, 'glyphs', *NEEDS_PATH, *readers.TFDS)
+NAMES = (*NO_PATH, *FASHION_MNIST, 'clipart', 'glyphs', *NEEDS_PATH, *readers.TFDS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +44,12 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
     name: `digits` (scikit-learn's, 8x8), `fashion_mnist` (`path`: the folder of the four IDX files, default where
       Debian's package puts them), `fashion_mnist_long_tail` and `fashion_mnist_dirty` (from the same files: see
       `variants`), `glyphs` (`path`: a folder of fonts, default the system's: see `glyphs`), `emoji` (`path`: a
-      node_modules: see `emoji`), `synthetic` (8x8, the best choice known: see `synthetic`), `arrays` (`path`: an .npz
-      with `images` uint8 [N,H,W] or [N,H,W,Ch] and perhaps `labels`, `test_images`, `test_labels`, or an .npy of
-      images), `folder` (`path`: images of any size and mode, searched recursively), `embeddings` (`path`: an .npy of
-      floats [N,D], or an .npz with `embeddings`), or a data set of TensorFlow Datasets (`cifar10`, `cifar100`,
-      `stl10`, `svhn`, `imagenet`; `path`: its data_dir).
+      node_modules: see `emoji`), `clipart` (`path`: the folder of folders, default where Debian's package puts it),
+      `synthetic` (8x8, the best choice known: see `synthetic`), `arrays` (`path`: an .npz with `images` uint8 [N,H,W]
+      or [N,H,W,Ch] and perhaps `labels`, `test_images`, `test_labels`, or an .npy of images), `folder` (`path`: images
+      of any size and mode, searched recursively), `embeddings` (`path`: an .npy of floats [N,D], or an .npz with
+      `embeddings`), or a data set of TensorFlow Datasets (`cifar10`, `cifar100`, `stl10`, `svhn`, `imagenet`; `path`:
+      its data_dir).
     images: for `embeddings`: the images that they came from, an .npy, an .npz or a folder.
     labels: an .npy, .txt or .csv of N labels, or for a folder the word `folders` (the parent folder's name).
     size: side in pixels that a folder's images (default 64) or those of TensorFlow Datasets are resized to
@@ -64,6 +65,8 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
     fields = synthetic.make()
   elif name in FASHION_MNIST:
     fields = FASHION_MNIST[name](readers.fashion_mnist(path))
+  elif name == 'clipart':
+    fields = clipart.read(path, progress=progress)
   elif name == 'glyphs':
     fields = glyphs.read(path, progress=progress)
   elif name == 'emoji':

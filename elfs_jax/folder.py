@@ -2,6 +2,7 @@
 import concurrent.futures
 import os
 import pathlib
+import warnings
 
 import numpy as np
 
@@ -71,7 +72,9 @@ def read(path, size, progress=None):
     except Exception as error:  # Pillow's plugins raise nearly anything on a broken file.
       reason = reason_of(error)
     return reason
-  reasons = list(parallel(decode, len(paths), progress, 'Reading images'))
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # Pillow's, of files that it reads all the same; of others it raises.
+    reasons = list(parallel(decode, len(paths), progress, 'Reading images'))
   skipped = [(_printable(p), reason) for p, reason in zip(paths, reasons) if reason]
   good = [i for i, reason in enumerate(reasons) if not reason]
   if not good:

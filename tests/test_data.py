@@ -135,12 +135,22 @@ def test_broken_files_are_skipped_and_listed(photos, extension):
   (photos / f'b/empty.{extension}').touch()
   (photos / f'b/text.{extension}').write_text('this is text')
   with warnings.catch_warnings():
-    warnings.simplefilter('ignore')
+    warnings.simplefilter('error')
     dataset = data.load('folder', photos, size=8)
   assert [path for path, _ in dataset.skipped] == [f'{p}.{extension}' for p in ('a/cut', 'b/empty', 'b/text')]
   assert all(reason and '\n' not in reason and str(photos) not in reason for _, reason in dataset.skipped)
   kept = [i for i, name in enumerate(sound.ids) if 'cut' not in name]
   assert dataset.ids == [sound.ids[i] for i in kept] and np.array_equal(dataset.images, sound.images[kept])
+
+
+def test_a_picture_of_many_pixels_is_read_without_a_warning_and_one_of_too_many_skipped(tmp_path, monkeypatch):
+  for name, side in (('large', 13), ('too_large', 15)):
+    Image.new('RGB', (side, side), 'red').save(tmp_path / f'{name}.png')
+  monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)  # Pillow warns above it and raises above twice it.
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    dataset = data.load('folder', tmp_path, size=4)
+  assert dataset.ids == ['large.png'] and [path for path, _ in dataset.skipped] == ['too_large.png']
 
 
 def test_a_file_name_that_is_no_text_is_skipped(photos):

@@ -1,4 +1,4 @@
-"""The sets that are made here: letters of fonts, emoji, Fashion-MNIST with a long tail or with dirt, and a synthetic one."""
+"""The sets that are made here: letters of fonts, emoji, clip art, Fashion-MNIST with a long tail or with dirt, and a synthetic one."""
 import collections
 import hashlib
 import json
@@ -32,12 +32,12 @@ def same(first, second):
           and np.array_equal(first.labels, second.labels) and np.array_equal(first.test_images, second.test_images))
 
 
-@pytest.mark.parametrize('name', ['emoji', 'glyphs', 'synthetic', *data.FASHION_MNIST])
+@pytest.mark.parametrize('name', ['clipart', 'emoji', 'glyphs', 'synthetic', *data.FASHION_MNIST])
 def test_a_config_for_each(name):
   config = config_lib.read(ROOT / f'configs/{name}.py')
   assert config.data.name == name and config.data.name in data.NAMES and config.select.budget == '10%'
-  assert config.cluster.num_classes == {'emoji': 9, 'glyphs': 62, 'synthetic': 8}.get(name, 10)
-  assert config.proxy.flip == config.evaluate.flip == ('fashion' in name or name == 'emoji')
+  assert config.cluster.num_classes == {'clipart': 12, 'emoji': 9, 'glyphs': 62, 'synthetic': 8}.get(name, 10)
+  assert config.proxy.flip == config.evaluate.flip == ('fashion' in name or name in ('clipart', 'emoji'))
   assert f'python launch.py --config=configs/{name}.py' in (ROOT / f'configs/{name}.py').read_text()
 
 
@@ -89,6 +89,39 @@ def test_emoji_that_are_not_there(packages):
   one_line(error, str(picture), 'install the package anew')
   with pytest.raises(ValueError, match="'emoji' needs data.path"):
     data.load('emoji')
+
+
+# Clip art
+
+
+@pytest.fixture
+def drawings(tmp_path):
+  """Two kinds of a hundred drawings or more, in folders of folders, one of fewer, what is unsorted, a broken file."""
+  for folder, count, color in (('animals', 60, 'red'), ('animals/birds', 40, 'red'), ('food', 101, 'blue'),
+                               ('tools', 99, 'green'), ('unsorted', 120, 'black')):
+    (tmp_path / folder).mkdir(exist_ok=True)
+    for i in range(count):
+      Image.new('RGB', (40, 60), color).save(tmp_path / folder / f'{i}.png')
+  (tmp_path / 'animals/broken.png').write_bytes(b'nothing')
+  return tmp_path
+
+
+def test_clip_art_by_the_folder_at_the_top(drawings):
+  found = data.load('clipart', drawings)
+  assert found.class_names == ['animals', 'food'] and np.bincount(found.labels).tolist() == [100, 101]
+  assert found.images.shape == (201, 32, 32, 3) and found.test_images is None
+  np.testing.assert_array_equal(found.images[:, 16, 16], np.array([[255, 0, 0], [0, 0, 255]], np.uint8)[found.labels])
+  assert [i.split('/')[0] for i in found.ids] == [found.class_names[label] for label in found.labels]
+  assert 'animals/birds/39.png' in found.ids and [path for path, _ in found.skipped] == ['animals/broken.png']
+
+
+def test_clip_art_that_is_not_there(drawings):
+  with pytest.raises(FileNotFoundError) as error:
+    data.load('clipart', drawings / 'nowhere')
+  one_line(error, 'nowhere', 'apt-get install openclipart-png', 'data.path')
+  with pytest.raises(ValueError) as error:
+    data.load('clipart', drawings / 'animals')
+  one_line(error, 'fewer than two folders of 100 pictures', 'apt-get install openclipart-png', 'data.path')
 
 
 # Glyphs
