@@ -29,9 +29,8 @@ PUBLISHED_BETA = ((0.0, 0.0), (0.3, 0.1), (0.5, 0.2), (0.7, 0.4), (0.9, 0.4), (1
 LEAST_BETA = ((0.0, 0.0), (0.8, 0.0), (0.9, 0.05), (1.0, 0.05))
 NOISY_BETA = ((0.0, 0.0), (0.5, 0.0), (0.7, 0.05), (0.8, 0.1), (0.9, 0.15), (1.0, 0.15))
 FLOCK = 0.4  # A tenth, where the cover does not care; 0.05 to 0.28 on all sets but `synthetic`, there 0.54.
-ALIKE = select.BALANCE  # Up to this balance the grade counts pseudo-classes by their size.
-NEAREST = 1e-3  # A distance (1 - cosine) below this counts as this, so that copies count as well.
-CONSTANTS = LEAST_BETA, NOISY_BETA, FLOCK, ALIKE, NEAREST  # Part of the fingerprints of what they decide.
+ALIKE = select.BALANCE  # Up to this balance the grade counts images alike.
+CONSTANTS = LEAST_BETA, NOISY_BETA, FLOCK, ALIKE  # Part of the fingerprints of what they decide.
 
 
 def grade(embeddings, candidates, clusterings, held_out, *, weights=None, steps=400, seed=0, fold=0):
@@ -132,17 +131,13 @@ def search(embeddings, clusterings, choose, budget, betas, expected, *, weights=
           'gap': gap, 'half': half}
 
 
-def image_weights(similarity, pseudo_labels, balance):
-  """What each example counts in the grade: float [N].
+def image_weights(pseudo_labels, balance):
+  """What each example counts in the grade of a cover chosen with this `balance`, as in `select.class_need`: float [N].
 
-  By the root of the distance to its last neighbour: k-means splits a crowd of near copies at will, and what takes few of
-  them, as it should, would be blamed for not knowing where. And by its pseudo-class: alike up to the default balance,
-  since who keeps it has not said that rare kinds matter more, and beyond it more and more as `select.class_need` has
-  it: at 1 each pseudo-class counts alike but for its crowds.
-  Args: similarity: float [N,k], of its neighbours, best first; pseudo_labels: int [N]; balance: of `select.class_need`.
+  All alike up to the default, since who keeps it has not said that rare kinds matter more, and beyond it more and more
+  as the cover has it: at 1 each pseudo-class counts alike.
   """
-  apart = np.sqrt(np.maximum(1 - similarity[:, -1].astype(np.float64), NEAREST))
-  return apart * select.class_need(pseudo_labels, max(0.0, (balance - ALIKE) / (1 - ALIKE)))
+  return select.class_need(pseudo_labels, max(0.0, (balance - ALIKE) / (1 - ALIKE)))
 
 
 def flock(choose, difficulty):

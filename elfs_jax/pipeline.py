@@ -221,11 +221,11 @@ def _clusterings(run, embeddings, num_classes, key):
 def _judge(run, embeddings, graph, labels, clusterings, difficulty, budget):
   """The judge's verdict on each beta, and its forecast."""
   settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
-  balance = run.config.select.balance
-  weights = judge.image_weights(graph[1], labels, balance)
+  balance, weights = run.config.select.balance, None
   def choose(rows, count, beta):
     return select.cut(method, graph, labels, difficulty, count, beta, seed, balance=balance, rows=rows)
   if method == 'coverage':
+    weights = judge.image_weights(labels, balance)
     flock = {'flock': judge.flock(choose, difficulty)}
     expected = judge.least_beta(flock['flock'], 1 - budget / n)
     betas = {expected, *(b for b in settings.betas if b > expected)}

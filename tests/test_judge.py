@@ -39,19 +39,13 @@ def test_weights_say_what_each_example_counts_in_the_grade():
   assert grade(held_out, np.full(400, 3.0)) == grade(held_out)
 
 
-def test_clusters_count_by_their_size_up_to_the_default_balance_and_alike_at_1():
-  labels, alike = np.repeat([0, 1, 2], [10, 30, 60]), np.zeros((100, 5), np.float32)
+def test_images_count_alike_up_to_the_default_balance_and_clusters_alike_at_1():
+  labels = np.repeat([0, 1, 2], [10, 30, 60])
   for balance in (0.0, select.BALANCE):
-    np.testing.assert_array_equal(judge.image_weights(alike, labels, balance), 1)
-  of_class = np.bincount(labels, judge.image_weights(alike, labels, 1.0))
+    np.testing.assert_array_equal(judge.image_weights(labels, balance), 1)
+  of_class = np.bincount(labels, judge.image_weights(labels, 1.0))
   np.testing.assert_allclose(of_class, of_class[0])
-  assert 1 < judge.image_weights(alike, labels, 0.75)[0] < judge.image_weights(alike, labels, 1.0)[0]
-
-
-def test_a_crowd_of_copies_counts_little_and_what_stands_alone_much():
-  similarity = np.array([[1.0, 1.0], [1.0, 0.96], [0.8, 0.64], [0.5, -0.44]], np.float32)
-  weights = judge.image_weights(similarity, np.zeros(4, int), select.BALANCE)
-  np.testing.assert_allclose(weights, [judge.NEAREST ** 0.5, 0.2, 0.6, 1.2], rtol=1e-5)
+  assert 1 < judge.image_weights(labels, 0.75)[0] < judge.image_weights(labels, 1.0)[0]
 
 
 def test_the_choice_is_within_two_standard_errors_of_the_best_and_nearest_to_what_is_expected():
