@@ -1,4 +1,4 @@
-"""The sets that are made here: letters of fonts, emoji, clip art, Fashion-MNIST with a long tail or with dirt, and a synthetic one."""
+"""The sets made here: letters of fonts, emoji, clip art, Fashion-MNIST with a long tail or dirt, a synthetic one."""
 import collections
 import hashlib
 import json
