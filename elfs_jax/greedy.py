@@ -117,11 +117,12 @@ class FacilityLocation:
       return sum(pool.map(block, range(0, len(rows), step)), np.zeros(len(self.x_ND)))
 
 
-def cover_graph(neighbors, similarity, allowed, need, count):
+def cover_graph(neighbors, similarity, allowed, need, count, groups, owed):
   """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower index.
 
   Args: neighbors: int [N,k], -1 for none; similarity: float [N,k], best first; allowed: bool [N], what may be chosen;
-    need: float [N], what the cover of each counts; count. Returns: int64 [count], in the order of choice. See
+    need: float [N], what the cover of each counts; count; groups: int [N] in 0..G-1; owed: int [G], the least that
+    each group gets, at most its allowed ones and `count` in all. Returns: int64 [count], in the order of choice. See
     `select.coverage` for what is maximised.
   """
   n, k = neighbors.shape
@@ -139,12 +140,20 @@ def cover_graph(neighbors, similarity, allowed, need, count):
   heap = [(-gain[j], j) for j in own.tolist()]
   heapq.heapify(heap)
   cover, fresh, chosen = np.zeros(n), np.zeros(n, np.int64), []
+  owed = owed.copy()
+  spare = count - owed.sum()
   while len(chosen) < count:
     j = heap[0][1]
     rows = slice(ends[j], ends[j + 1])
-    if fresh[j] == len(chosen):  # Gains only fall, so one that is exact and leads is the largest.
+    if not owed[groups[j]] and not spare:
+      heapq.heappop(heap)
+    elif fresh[j] == len(chosen):  # Gains only fall, so one that is exact and leads is the largest.
       heapq.heappop(heap)
       chosen.append(j)
+      if owed[groups[j]]:
+        owed[groups[j]] -= 1
+      else:
+        spare -= 1
       cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
     else:
       heapq.heapreplace(heap, (-float(np.maximum(value[rows] - cover[covered[rows]], 0).sum()), j))

@@ -12,6 +12,7 @@ from elfs_jax.rivals import (  # noqa: F401 (the rivals are part of this module)
     badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore)
 
 BALANCE = 0.5  # How much rare pseudo-classes count beyond their number, unless the user says: `class_need`.
+LEAST_SHARE = 0.5  # A pseudo-class gets at least this part of what a random choice would give it.
 WITH_BETA = ('coverage', 'double_end', 'stratified')  # The methods of `cut` that drop a hard end.
 
 
@@ -52,20 +53,22 @@ def stratified(difficulty, budget, beta, *, strata=50, seed):
   return kept[np.sort(np.concatenate(chosen).astype(np.int64))]
 
 
-def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None):
+def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None, groups=None):
   """Choose what covers everything, but none of the hardest.
 
   Ours, not published: `double_end` fixes how hard the examples are, and this lets none of them stand for another. It
   is facility location over the graph of neighbours: example i is covered by the chosen j among its k neighbours to
   max(s_ij - s_ik), where s_ik is the similarity of its last neighbour, by itself to 1 - s_ik, and what is chosen next
   adds most to the sum of that, each times its need (lazy greedy, exact). The beta * N hardest are not chosen, since
-  their labels teach least, but need cover like the rest.
+  their labels teach least, but need cover like the rest. A few can stand for a crowd of near copies, but what is
+  trained on the few alone may not learn them: so no group gets less than `LEAST_SHARE` of its share of the budget.
 
   Args:
     neighbors: int [N,k], the nearest others of each, best first; -1 where there is none.
     similarity: float [N,k], their cosine similarity.
     difficulty, budget, beta: as in `double_end`.
     need: float [N], 0 or more, what the cover of each counts (`class_need`); default all alike.
+    groups: int [N], the groups, such as pseudo-classes; default one for all.
   Returns: int64 [n], hardest first. Raises: as `double_end`, and ValueError for shapes that do not fit.
   """
   order = hardness_order(difficulty)
@@ -81,10 +84,16 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None):
   if len(bad):
     raise ValueError(f'need must be finite and 0 or more, but is not at {len(bad)} of {len(need)} rows, first row '
                      f'{bad[0]}')
+  groups = np.zeros(len(order), int) if groups is None else np.asarray(groups)
+  if groups.shape != order.shape:
+    raise ValueError(f'groups must be [N] with N={len(order)}, got shape {groups.shape}')
   allowed = np.ones(len(order), bool)
   allowed[order[:cut]] = False
+  _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+  share = np.floor(LEAST_SHARE * count / len(order) * sizes + 1e-9).astype(int)
+  owed = np.minimum(share, np.bincount(groups[allowed], minlength=len(sizes)))
   chosen = np.zeros(len(order), bool)
-  chosen[cover_graph(neighbors, similarity, allowed, need, count)] = True
+  chosen[cover_graph(neighbors, similarity, allowed, need, count, groups, owed)] = True
   return order[chosen[order]]
 
 
@@ -158,7 +167,7 @@ def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, balance
                balance=balance)
     return np.asarray(rows)[part]
   if method == 'coverage':
-    return coverage(*graph, difficulty, budget, beta, need=class_need(pseudo_labels, balance))
+    return coverage(*graph, difficulty, budget, beta, need=class_need(pseudo_labels, balance), groups=pseudo_labels)
   if method == 'double_end':
     return double_end(difficulty, budget, beta)
   if method == 'stratified':

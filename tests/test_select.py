@@ -168,6 +168,36 @@ def test_coverage_is_plain_greedy_over_all_with_all_but_the_hardest(beta):
   assert (np.diff(difficulty[chosen]) < 0).all()  # Hardest first.
 
 
+@pytest.mark.parametrize('beta', (0.0, 0.3))
+def test_no_group_gets_less_than_half_of_its_share(beta):
+  rng = np.random.default_rng(8)
+  groups = np.repeat([7, 2, 5], [40, 30, 10])
+  x = rng.normal(size=(80, 4)) * np.array([0.02, 1, 1])[np.unique(groups, return_inverse=True)[1], None]
+  x += 3 * np.eye(4)[np.unique(groups, return_inverse=True)[1]]
+  near, similarity = graph(x, 6)
+  difficulty = rng.permutation(80).astype(float)
+  allowed = np.argsort(-difficulty)[round(80 * beta):]
+  least = {7: 5, 2: 3, 5: 1}  # Half of 20 * size / 80, rounded down.
+  plain, need = [], np.ones(80)
+  for turn in range(20):
+    owed = {c: max(0, least[c] - int((groups[plain] == c).sum())) for c in least}
+    spare = 20 - turn - sum(owed.values())
+    left = [j for j in sorted(allowed) if j not in plain and (owed[groups[j]] or spare)]
+    plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j}, need)))
+  chosen = select.coverage(near, similarity, difficulty, 20, beta, groups=groups)
+  assert set(chosen.tolist()) == set(plain)
+  without = select.coverage(near, similarity, difficulty, 20, beta)
+  assert (groups[without] == 2).sum() < 3 == (groups[chosen] == 2).sum()
+
+
+def test_a_group_that_is_mostly_among_the_hardest_gets_what_is_left_of_it():
+  x = np.random.default_rng(9).normal(size=(60, 3))
+  groups = np.arange(60) < 20
+  difficulty = 60.0 - np.arange(60)
+  chosen = select.coverage(*graph(x, 5), difficulty, 30, 0.3, groups=groups)
+  assert groups[chosen].sum() == 2 and len(chosen) == 30
+
+
 def test_coverage_leaves_near_copies_and_the_hardest_out():
   rng = np.random.default_rng(0)
   x = np.repeat(rng.normal(size=(20, 8)), 10, 0) + 0.01 * rng.normal(size=(200, 8))
@@ -197,7 +227,8 @@ def test_a_cover_by_class_need_takes_more_of_rare_classes():
   by_class = select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0)
   assert labels[alike].sum() < 12 and labels[by_class].sum() > 18
   even = select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=1.0)
-  assert labels[even].sum() > labels[by_class].sum() + 5
+  assert labels[even].sum() > labels[by_class].sum() + 3
+  assert labels[even].sum() == 33  # The large one gets half of its 54 of 60 all the same.
   np.testing.assert_array_equal(alike, select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=0.0))
   np.testing.assert_array_equal(
       alike, select.cut('coverage', near, np.zeros(600, int), difficulty, 60, 0.05, seed=0))  # One class: all alike.
@@ -234,3 +265,5 @@ def test_coverage_names_what_is_wrong():
                       (np.full(6, np.nan), '6 of 6 rows, first row 0')):
     with pytest.raises(ValueError, match=words):
       select.coverage(near, similarity, np.arange(6.0), 2, 0.0, need=need)
+  with pytest.raises(ValueError, match=r'groups must be \[N\] with N=6, got shape \(5,\)'):
+    select.coverage(near, similarity, np.arange(6.0), 2, 0.0, groups=np.zeros(5, int))
