@@ -24,7 +24,8 @@ def forecast_words(judged):
   figures = f'({gap:+.1f} +- {half:.1f} points on clusterings that the choice did not use)'
   if abs(gap) <= half:
     return f'no measurable difference from a random choice {figures}'
-  return f'likely {"better" if gap > 0 else "worse"} than a random choice for images like these {figures}'
+  side = 'better' if gap > 0 else 'worse'
+  return f'likely {side} than a random choice, for images like these and a classifier on their embeddings {figures}'
 
 
 def text(metrics):
