@@ -61,7 +61,8 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None, grou
   max(s_ij - s_ik), where s_ik is the similarity of its last neighbour, by itself to 1 - s_ik, and what is chosen next
   adds most to the sum of that, each times its need (lazy greedy, exact). The beta * N hardest are not chosen, since
   their labels teach least, but need cover like the rest. A few can stand for a crowd of near copies, but what is
-  trained on the few alone may not learn them: so no group gets less than `LEAST_SHARE` of its share of the budget.
+  trained on the few alone may not learn them: so no group gets less than `LEAST_SHARE` of its share of the budget, as
+  far as so many of it may be chosen.
 
   Args:
     neighbors: int [N,k], the nearest others of each, best first; -1 where there is none.
@@ -167,7 +168,8 @@ def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, balance
                balance=balance)
     return np.asarray(rows)[part]
   if method == 'coverage':
-    return coverage(*graph, difficulty, budget, beta, need=class_need(pseudo_labels, balance), groups=pseudo_labels)
+    need = class_need(pseudo_labels, balance)
+    return coverage(*graph, difficulty, budget, beta, need=need, groups=pseudo_labels)
   if method == 'double_end':
     return double_end(difficulty, budget, beta)
   if method == 'stratified':
