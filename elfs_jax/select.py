@@ -91,7 +91,7 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None, grou
   allowed = np.ones(len(order), bool)
   allowed[order[:cut]] = False
   _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-  share = np.floor(LEAST_SHARE * count / len(order) * sizes + 1e-9).astype(int)
+  share = [floor_count(LEAST_SHARE * count / len(order), size) for size in sizes]
   owed = np.minimum(share, np.bincount(groups[allowed], minlength=len(sizes)))
   chosen = np.zeros(len(order), bool)
   chosen[cover_graph(neighbors, similarity, allowed, need, count, groups, owed)] = True

@@ -172,8 +172,8 @@ def test_coverage_is_plain_greedy_over_all_with_all_but_the_hardest(beta):
 def test_no_group_gets_less_than_half_of_its_share(beta):
   rng = np.random.default_rng(8)
   groups = np.repeat([7, 2, 5], [40, 30, 10])
-  x = rng.normal(size=(80, 4)) * np.array([0.02, 1, 1])[np.unique(groups, return_inverse=True)[1], None]
-  x += 3 * np.eye(4)[np.unique(groups, return_inverse=True)[1]]
+  of_group = np.unique(groups, return_inverse=True)[1]
+  x = rng.normal(size=(80, 4)) * np.array([0.02, 1, 1])[of_group, None] + 3 * np.eye(4)[of_group]
   near, similarity = graph(x, 6)
   difficulty = rng.permutation(80).astype(float)
   allowed = np.argsort(-difficulty)[round(80 * beta):]
@@ -226,8 +226,9 @@ def test_a_cover_by_class_need_takes_more_of_rare_classes():
   alike = select.coverage(*near, difficulty, 60, 0.05)
   by_class = select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0)
   assert labels[alike].sum() < 12 and labels[by_class].sum() > 18
+  half, even = (select.coverage(*near, difficulty, 60, 0.05, need=select.class_need(labels, a)) for a in (0.5, 1.0))
+  assert labels[even].sum() > labels[half].sum() + 5
   even = select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=1.0)
-  assert labels[even].sum() > labels[by_class].sum() + 3
   assert labels[even].sum() == 33  # The large one gets half of its 54 of 60 all the same.
   np.testing.assert_array_equal(alike, select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=0.0))
   np.testing.assert_array_equal(
