@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+DIGITS = 9  # Two that have only each other gain the same in `cover_graph`, whatever the last bits say.
 POOL = 128  # Candidates that are kept exact; the rest wait as upper bounds.
 BLOCK_ELEMENTS = 1 << 22
 THREADS = min(os.cpu_count() or 1, 16)  # Of blocks, each on one BLAS thread: BLAS's own mostly wait for each other.
@@ -117,16 +118,15 @@ class FacilityLocation:
       return sum(pool.map(block, range(0, len(rows), step)), np.zeros(len(self.x_ND)))
 
 
-def cover_graph(neighbors, similarity, allowed, need, count, groups, owed):
-  """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower index.
+def cover_graph(neighbors, similarity, floor, allowed, rank, need, count, groups, owed):
+  """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower rank.
 
-  Args: neighbors: int [N,k], -1 for none; similarity: float [N,k], best first; allowed: bool [N], what may be chosen;
-    need: float [N], what the cover of each counts; count; groups: int [N] in 0..G-1; owed: int [G], the least that
-    each group gets, at most its allowed ones and `count` in all. Returns: int64 [count], in the order of choice. See
-    `select.coverage` for what is maximised.
+  Args: neighbors: int [N,k], -1 for none; similarity: float [N,k], best first; floor: float [N], the similarity from
+    which each is covered; allowed: bool [N], what may be chosen; rank: int [N]; need: float [N], what the cover of each
+    counts; count; groups: int [N] in 0..G-1; owed: int [G], the least that each group gets, at most its allowed ones
+    and `count` in all. Returns: int64 [count], in the order of choice. See `select.coverage` for what is maximised.
   """
   n, k = neighbors.shape
-  floor = similarity[:, -1].astype(np.float64)
   covered, by = np.repeat(np.arange(n), k), neighbors.ravel()
   value = (np.maximum(similarity - floor[:, None], 0) * need[:, None]).ravel()
   keep = (value > 0) & np.append(allowed, False)[by]  # The last answers for -1, no neighbour.
@@ -136,14 +136,14 @@ def cover_graph(neighbors, similarity, allowed, need, count, groups, owed):
   order = np.argsort(by, kind='stable')
   covered, value = covered[order], value[order]
   ends = np.searchsorted(by[order], np.arange(n + 1))
-  gain = np.bincount(by[order], value, minlength=n)
-  heap = [(-gain[j], j) for j in own.tolist()]
+  gain = np.round(np.bincount(by[order], value, minlength=n), DIGITS)
+  heap = [(-gain[j], rank[j], j) for j in own.tolist()]
   heapq.heapify(heap)
   cover, fresh, chosen = np.zeros(n), np.zeros(n, np.int64), []
   owed = owed.copy()
   spare = count - owed.sum()
   while len(chosen) < count:
-    j = heap[0][1]
+    j = heap[0][2]
     rows = slice(ends[j], ends[j + 1])
     if not owed[groups[j]] and not spare:
       heapq.heappop(heap)
@@ -156,6 +156,7 @@ def cover_graph(neighbors, similarity, allowed, need, count, groups, owed):
         spare -= 1
       cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
     else:
-      heapq.heapreplace(heap, (-float(np.maximum(value[rows] - cover[covered[rows]], 0).sum()), j))
+      left = float(np.maximum(value[rows] - cover[covered[rows]], 0).sum())
+      heapq.heapreplace(heap, (-round(left, DIGITS), rank[j], j))
       fresh[j] = len(chosen)
   return np.array(chosen, np.int64)

@@ -30,7 +30,8 @@ LEAST_BETA = ((0.0, 0.0), (0.8, 0.0), (0.9, 0.05), (1.0, 0.05))
 NOISY_BETA = ((0.0, 0.0), (0.5, 0.0), (0.7, 0.05), (0.8, 0.1), (0.9, 0.15), (1.0, 0.15))
 FLOCK = 0.4  # A tenth, where the cover does not care; 0.05 to 0.28 on all sets but `synthetic`, there 0.54.
 ALIKE = select.BALANCE  # Up to this balance the grade counts images alike.
-CONSTANTS = LEAST_BETA, NOISY_BETA, FLOCK, ALIKE, select.LEAST_SHARE  # Part of the fingerprints of what they decide.
+CONSTANTS = (LEAST_BETA, NOISY_BETA, FLOCK, ALIKE, select.LEAST_SHARE,
+             select.LEAST_ROOM)  # Part of the fingerprints of what they decide.
 
 
 def grade(embeddings, candidates, clusterings, held_out, *, weights=None, steps=400, seed=0, fold=0):

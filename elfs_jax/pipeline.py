@@ -129,8 +129,11 @@ def _neighbors(run, embeddings, key):
   k = run.config.neighbors.k
   key = artifacts.fingerprint(key, k)
   def compute():
-    indices, similarity = neighbors.knn(embeddings, k, progress=run.progress)
-    return {'indices': indices, 'similarity': similarity}
+    # In another order than that of the files, which is often by class: exact copies tie, and ties go to the first.
+    order = np.random.default_rng(0x7135).permutation(len(embeddings))
+    place = np.argsort(order)
+    indices, similarity = neighbors.knn(embeddings[order], k, progress=run.progress)
+    return {'indices': order[indices[place]].astype(np.int32), 'similarity': similarity[place]}
   found = store.stage(run, 'neighbors', key, compute)
   return (found['indices'], found['similarity']), key
 

@@ -13,6 +13,7 @@ from elfs_jax.rivals import (  # noqa: F401 (the rivals are part of this module)
 
 BALANCE = 0.5  # How much rare pseudo-classes count beyond their number, unless the user says: `class_need`.
 LEAST_SHARE = 0.5  # A pseudo-class gets at least this part of what a random choice would give it.
+LEAST_ROOM = 0.1  # Of the mean: what there is to cover of each, in a crowd of exact copies too.
 WITH_BETA = ('coverage', 'double_end', 'stratified')  # The methods of `cut` that drop a hard end.
 
 
@@ -58,8 +59,9 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None, grou
 
   Ours, not published: `double_end` fixes how hard the examples are, and this lets none of them stand for another. It
   is facility location over the graph of neighbours: example i is covered by the chosen j among its k neighbours to
-  max(s_ij - s_ik), where s_ik is the similarity of its last neighbour, by itself to 1 - s_ik, and what is chosen next
-  adds most to the sum of that, each times its need (lazy greedy, exact). The beta * N hardest are not chosen, since
+  max(s_ij - f_i), where f_i is the similarity of its last neighbour, by itself to 1 - f_i, and what is chosen next adds
+  most to the sum of that, each times its need (lazy greedy, exact; ties to the harder). Of more than k exact copies
+  nobody would be left to cover: 1 - f_i is at least `LEAST_ROOM` of its mean. The beta * N hardest are not chosen, since
   their labels teach least, but need cover like the rest. A few can stand for a crowd of near copies, but what is
   trained on the few alone may not learn them: so no group gets less than `LEAST_SHARE` of its share of the budget, as
   far as so many of it may be chosen.
@@ -93,9 +95,10 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None, grou
   _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
   share = [floor_count(LEAST_SHARE * count / len(order), size) for size in sizes]
   owed = np.minimum(share, np.bincount(groups[allowed], minlength=len(sizes)))
-  chosen = np.zeros(len(order), bool)
-  chosen[cover_graph(neighbors, similarity, allowed, need, count, groups, owed)] = True
-  return order[chosen[order]]
+  room = 1 - similarity[:, -1].astype(np.float64)
+  floor = 1 - np.maximum(room, LEAST_ROOM * room.mean())
+  rank = np.argsort(order)
+  return order[np.sort(rank[cover_graph(neighbors, similarity, floor, allowed, rank, need, count, groups, owed)])]
 
 
 def class_need(pseudo_labels, balance=BALANCE):

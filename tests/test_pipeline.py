@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import elfs_jax
-from elfs_jax import artifacts, config as config_lib, data, judge, pipeline, proxy, select, workdir
+from elfs_jax import artifacts, config as config_lib, data, judge, neighbors, pipeline, proxy, select, workdir
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +180,19 @@ def test_a_score_with_ties_is_cut_by_aum_and_not_by_position(tiny, blobs, tmp_pa
   forgetting, aum = chosen.scores['forgetting'], chosen.scores['aum']
   expected = sorted(range(120), key=lambda i: (-forgetting[i], aum[i]))[12:24]
   assert len(set(aum.tolist())) > 115 and chosen.indices.tolist() == expected
+
+
+def test_copies_are_neighbours_not_by_their_place_in_the_folder(tiny, tmp_path):
+  rng = np.random.default_rng(0)
+  x = np.concatenate([np.repeat(rng.normal(size=(1, 6)), 60, 0), rng.normal(size=(140, 6))]).astype(np.float32)
+  tiny.update_from_flattened_dict({'embed.method': 'given', 'proxy.width': 8, 'proxy.epochs': 5})
+  elfs_jax.select_coreset(embeddings=x, budget=20, num_classes=4, beta=0.1, config=tiny, workdir=tmp_path)
+  kept, (indices, similarity) = np.load(tmp_path / 'stages/neighbors.npz'), neighbors.knn(x, tiny.neighbors.k)
+  np.testing.assert_allclose(kept['similarity'], similarity, atol=1e-6)
+  listed = np.unique(kept['indices'][:60])
+  assert len(listed) == tiny.neighbors.k + 1 and listed.max() < 60 and (listed >= 30).any()
+  alone = (indices >= 60).all(1)  # No copy among them, so nothing ties.
+  assert alone.any() and (kept['indices'][alone] == indices[alone]).all()
 
 
 def test_elfs_beats_random_where_noisy_and_redundant_examples_are_known(tiny, tmp_path):

@@ -137,12 +137,12 @@ def test_select_needs_no_jax():
 
 def covered(neighbors, similarity, chosen, need):
   """What `coverage` maximises, by definition."""
-  total = 0.0
+  total, least = 0.0, 0.1 * (1 - similarity[:, -1]).mean()
   for i in range(len(neighbors)):
-    last = similarity[i, -1]
-    values = [similarity[i, r] - last for r, j in enumerate(neighbors[i]) if j >= 0 and j in chosen]
-    total += need[i] * max([0.0, *values, *([1 - last] if i in chosen else [])])
-  return total
+    room = max(1 - similarity[i, -1], least)
+    values = [similarity[i, r] - (1 - room) for r, j in enumerate(neighbors[i]) if j >= 0 and j in chosen]
+    total += need[i] * max([0.0, *values, *([room] if i in chosen else [])])
+  return round(total, 9)
 
 
 def graph(x, k):
@@ -161,7 +161,7 @@ def test_coverage_is_plain_greedy_over_all_with_all_but_the_hardest(beta):
   need = rng.random(60)
   allowed, plain = np.argsort(-difficulty)[round(60 * beta):], []
   for _ in range(15):
-    left = [j for j in sorted(allowed) if j not in plain]
+    left = [j for j in allowed if j not in plain]
     plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j}, need)))
   chosen = select.coverage(near, similarity, difficulty, 15, beta, need=need)
   assert set(chosen.tolist()) == set(plain)
@@ -182,7 +182,7 @@ def test_no_group_gets_less_than_half_of_its_share(beta):
   for turn in range(20):
     owed = {c: max(0, least[c] - int((groups[plain] == c).sum())) for c in least}
     spare = 20 - turn - sum(owed.values())
-    left = [j for j in sorted(allowed) if j not in plain and (owed[groups[j]] or spare)]
+    left = [j for j in allowed if j not in plain and (owed[groups[j]] or spare)]
     plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j}, need)))
   chosen = select.coverage(near, similarity, difficulty, 20, beta, groups=groups)
   assert set(chosen.tolist()) == set(plain)
@@ -205,6 +205,22 @@ def test_coverage_leaves_near_copies_and_the_hardest_out():
   chosen = select.coverage(*graph(x, 12), difficulty, 20, 0.1)
   assert len(np.unique(chosen // 10)) == 20
   assert difficulty[chosen].max() < 180
+
+
+def test_of_a_crowd_of_exact_copies_one_is_taken_and_not_the_first_in_the_folder():
+  rng = np.random.default_rng(4)
+  x = np.concatenate([np.repeat(rng.normal(size=(1, 6)), 30, 0), rng.normal(size=(70, 6))])
+  near, similarity = graph(x, 8)
+  listed = rng.permutation(30)[:9]  # As `neighbors.knn` does it: all list the same, without themselves.
+  near[:30] = [listed[listed != i][:8] for i in range(30)]
+  difficulty, plain = rng.permutation(100).astype(float), []
+  for _ in range(20):
+    left = [j for j in np.argsort(-difficulty) if j not in plain]  # max takes the first: ties to the harder.
+    plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j}, np.ones(100))))
+  chosen = select.coverage(near, similarity, difficulty, 20, 0.0)
+  assert set(chosen.tolist()) == set(plain) and (chosen < 30).sum() == 1
+  all_alike = select.coverage(near[:30] * 0 - 1, np.ones((30, 8)), difficulty[:30], 5, 0.1)
+  assert all_alike.tolist() == select.double_end(difficulty[:30], 5, 0.1).tolist()
 
 
 def test_class_need_grows_with_rarity_by_the_root_of_the_size():
