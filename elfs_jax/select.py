@@ -90,14 +90,13 @@ def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None, grou
   groups = np.zeros(len(order), int) if groups is None else np.asarray(groups)
   if groups.shape != order.shape:
     raise ValueError(f'groups must be [N] with N={len(order)}, got shape {groups.shape}')
-  allowed = np.ones(len(order), bool)
-  allowed[order[:cut]] = False
+  rank = np.argsort(order)
+  allowed = rank >= cut
   _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
   share = [floor_count(LEAST_SHARE * count / len(order), size) for size in sizes]
   owed = np.minimum(share, np.bincount(groups[allowed], minlength=len(sizes)))
   room = 1 - similarity[:, -1].astype(np.float64)
   floor = 1 - np.maximum(room, LEAST_ROOM * room.mean())
-  rank = np.argsort(order)
   return order[np.sort(rank[cover_graph(neighbors, similarity, floor, allowed, rank, need, count, groups, owed)])]
 
 

@@ -245,6 +245,7 @@ def test_a_cover_by_class_need_takes_more_of_rare_classes():
   half, even = (select.coverage(*near, difficulty, 60, 0.05, need=select.class_need(labels, a)) for a in (0.5, 1.0))
   assert labels[even].sum() > labels[half].sum() + 5
   even = select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=1.0)
+  assert labels[even].sum() > labels[by_class].sum() + 3
   assert labels[even].sum() == 33  # The large one gets half of its 54 of 60 all the same.
   np.testing.assert_array_equal(alike, select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=0.0))
   np.testing.assert_array_equal(
