@@ -49,10 +49,10 @@ def forecasts(rows):
     record = compare.forecast(own) or {'cases': 0, 'said': 0}  # None: no side named, and no beta of the grid run.
     rank = f'rank correlation {record["rank"]:.2f}, ' if record['cases'] else ''
     rightly = f', {record["right"]:.0%} rightly' if record['said'] else ''
-    lines.append(f'{own[0]["data"]}: {rank}a side named in {record["said"]} of {own_cases}{rightly}')
+    lines.append(f'- {own[0]["data"]}: {rank}a side named in {record["said"]} of {own_cases}{rightly}')
     cases, said = cases + own_cases, said + record['said']
     right += record['said'] * record['right'] if record['said'] else 0
-  return '\n'.join([*lines, f'all: a side named in {said} of {cases}, rightly in {right:.0f}'])
+  return '\n'.join([*lines, f'- all: a side named in {said} of {cases}, rightly in {right:.0f}'])
 
 
 def last(rows):

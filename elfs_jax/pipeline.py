@@ -13,6 +13,8 @@ from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, jud
                       outcome, proxy, recipes, select, summary, workdir as store)
 from elfs_jax.encoders import self_supervised
 
+GRAPH_ORDER = 0x7135  # Seeds the order in which the graph is made: that of the files is often by class.
+
 
 class Selection(NamedTuple):
   """The coreset and what led to it; arrays are [N] but for `indices` [n]; `graph`: `knn`'s two."""
@@ -127,10 +129,9 @@ def _self_supervised(run, images, key):
 
 def _neighbors(run, embeddings, key):
   k = run.config.neighbors.k
-  key = artifacts.fingerprint(key, k)
+  key = artifacts.fingerprint(key, k, GRAPH_ORDER)
   def compute():
-    # In another order than that of the files, which is often by class: exact copies tie, and ties go to the first.
-    order = np.random.default_rng(0x7135).permutation(len(embeddings))
+    order = np.random.default_rng(GRAPH_ORDER).permutation(len(embeddings))  # Exact copies tie; ties go to the first.
     place = np.argsort(order)
     indices, similarity = neighbors.knn(embeddings[order], k, progress=run.progress)
     return {'indices': order[indices[place]].astype(np.int32), 'similarity': similarity[place]}
