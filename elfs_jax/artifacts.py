@@ -85,33 +85,43 @@ def cached(path, key, compute):
 class Checkpoint:
   """The state of one long stage on disk (Orbax), so that a killed run goes on where it was, to the same bits.
 
-  A checkpoint made under another key is dropped. `save` is an `on_epoch` callback; it writes at most once a minute.
+  A checkpoint that is damaged or made under another key is dropped. `save` is an `on_epoch` callback; it writes at most
+  once a minute.
   """
 
   def __init__(self, folder, key):
-    self.folder, self.key, self.saved = pathlib.Path(folder), key, time.monotonic()
+    self.folder, self.path, self.saved = pathlib.Path(folder), pathlib.Path(folder).absolute() / key, time.monotonic()
 
   def restore(self):
     """The leaves of the last state saved, in order, or None."""
     import orbax.checkpoint as ocp
-    path = self.folder / self.key
-    if not path.is_dir():
-      shutil.rmtree(self.folder, ignore_errors=True)
-      return None
-    with ocp.PyTreeCheckpointer() as checkpointer:
-      leaves = checkpointer.restore(path.absolute())
-    return [np.asarray(leaves[name]) for name in sorted(leaves)]
+    for epoch in reversed(self._kept()):
+      try:
+        with ocp.PyTreeCheckpointer() as checkpointer:
+          leaves = checkpointer.restore(self.path / epoch)
+        return [np.asarray(leaves[name]) for name in sorted(leaves)]
+      except Exception:  # A damaged one: whatever Orbax and what it is built on may raise.
+        shutil.rmtree(self.path / epoch)
+    self.clear()
+    return None
 
   def save(self, epoch, state):
-    """Keep the state after `epoch` epochs, if the last one kept is a minute old. The rename is atomic (Orbax)."""
+    """Keep the state after `epoch` epochs, if the last one kept is a minute old, and then drop those before it."""
     if time.monotonic() - self.saved < CHECKPOINT_SECONDS:
       return
     import jax
     import orbax.checkpoint as ocp
     leaves = {f'leaf{i:05d}': np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+    before = self._kept()
     with ocp.PyTreeCheckpointer() as checkpointer:
-      checkpointer.save((self.folder / self.key).absolute(), leaves, force=True)
+      checkpointer.save(self.path / f'{epoch:06d}', leaves, force=True)
+    for old in before:
+      shutil.rmtree(self.path / old)
     self.saved = time.monotonic()
+
+  def _kept(self):
+    """Of each checkpoint that is whole its folder's name, the last one last; Orbax renames when it has written all."""
+    return sorted(path.name for path in self.path.glob('*') if path.name.isdecimal())
 
   def clear(self):
     """Drop the checkpoint: the stage is done."""

@@ -80,7 +80,7 @@ def temi(embeddings, neighbors, num_classes, *, heads, hidden=(512, 256), epochs
   best = int(np.argmin(loss_H))
   labels_N = temi_heads.predict(state.teacher, best, x_ND)
   start_N = np.asarray(state.start)
-  changed = float((labels_N != start_N).mean()) if len(start_N) else None
+  changed = float((labels_N != start_N).mean()) if start_N[0] >= 0 else None
   return Temi(labels_N, loss_H, best, changed)
 
 

@@ -25,7 +25,7 @@ class State(NamedTuple):
   prior: jax.Array  # [H, C]
   optimizer: tuple
   loss: jax.Array  # [H], mean over the steps of the last epoch
-  start: jax.Array  # int32 [N], the k-means labels that the heads started from; [0] after a random start
+  start: jax.Array  # int32 [N], the k-means labels that the heads started from; [1] of -1 after a random start
 
 
 class Temi(NamedTuple):
@@ -83,7 +83,7 @@ def init_state(seed, heads, widths, adamw):
   student, classes = init_heads(seed, heads, widths), widths[-1]
   return State(np.int32(0), student, jax.tree.map(np.copy, student),
                np.full((heads, classes), 1 / classes, np.float32), make_optimizer(*adamw).init(student),
-               np.zeros(heads, np.float32), np.zeros(0, np.int32))
+               np.zeros(heads, np.float32), np.full(1, -1, np.int32))
 
 
 def apply_heads(heads, x_BD):

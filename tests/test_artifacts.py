@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,27 @@ def test_a_checkpoint_comes_back_in_order_and_only_under_its_key(tmp_path, monke
   assert leaves[0] == 2 and leaves[1].tolist() == [True, False] and (leaves[2] == state['b'] + 1).all()
   assert artifacts.Checkpoint(tmp_path / 'c', 'other').restore() is None
   assert not (tmp_path / 'c').exists()
+
+
+def test_a_damaged_checkpoint_or_a_kill_during_a_save_leaves_the_one_before(tmp_path, monkeypatch):
+  monkeypatch.setattr(artifacts, 'CHECKPOINT_SECONDS', 0)
+  checkpoint = artifacts.Checkpoint(tmp_path / 'c', 'k')
+  checkpoint.save(1, {'a': np.arange(5)})
+  shutil.copytree(tmp_path / 'c/k/000001', tmp_path / 'first')
+  checkpoint.save(2, {'a': np.arange(7)})
+  assert [path.name for path in (tmp_path / 'c/k').iterdir()] == ['000002']
+  shutil.copytree(tmp_path / 'first', tmp_path / 'c/k/000001')  # Killed before it could be dropped.
+  for file in (tmp_path / 'c/k/000002').rglob('*'):
+    if file.is_file():
+      file.write_bytes(file.read_bytes()[:20])
+  assert checkpoint.restore()[0].tolist() == [0, 1, 2, 3, 4]
+  def die(*_, **__):
+    raise OSError('disk full')
+  with monkeypatch.context() as patch:
+    patch.setattr('orbax.checkpoint.PyTreeCheckpointer.save', die)
+    with pytest.raises(OSError):
+      checkpoint.save(3, {'a': np.arange(9)})
+  assert len(checkpoint.restore()[0]) == 5
+  for file in (tmp_path / 'c/k/000001').rglob('*'):
+    file.unlink() if file.is_file() else None
+  assert checkpoint.restore() is None and not (tmp_path / 'c').exists()

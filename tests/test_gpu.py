@@ -31,7 +31,7 @@ def launch(workdir):
 def kill_in(stage, workdir):
   """Start a run and kill it once this stage has kept a checkpoint."""
   run, kept = launch(workdir), workdir / 'checkpoints' / stage
-  while run.poll() is None and not any('tmp' not in path.name for path in kept.glob('*')):
+  while run.poll() is None and not any(path.name.isdecimal() for path in kept.glob('*/*')):
     time.sleep(0.005)
   run.kill()
   output, _ = run.communicate()

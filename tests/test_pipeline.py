@@ -228,15 +228,18 @@ def test_the_judge_weighs_images_as_the_cover_does(tiny, blobs, tmp_path, monkey
   assert rare.max() > 1.5 * rare.min() and (alike == 1).all() and none is None
 
 
-def test_a_killed_run_goes_on_to_the_same_coreset(tiny, blobs, tmp_path, monkeypatch):
+@pytest.mark.parametrize('stage', ['proxy', 'cluster'])
+def test_a_killed_run_goes_on_to_the_same_coreset(stage, tiny, blobs, tmp_path, monkeypatch):
   images, _ = blobs
   tiny.proxy.epochs = 4
+  if stage == 'cluster':
+    tiny.cluster.method, tiny.cluster.init, tiny.cluster.epochs = 'temi', 'random', 4
   whole, _ = run(tiny, images, tmp_path / 'whole')
   monkeypatch.setattr(artifacts, 'CHECKPOINT_SECONDS', 0)
   save = artifacts.Checkpoint.save
   def save_then_die(self, epoch, state):
     save(self, epoch, state)
-    if epoch == 2:
+    if epoch == 2 and self.folder.name == stage:
       raise KeyboardInterrupt
   monkeypatch.setattr(artifacts.Checkpoint, 'save', save_then_die)
   with pytest.raises(KeyboardInterrupt):
@@ -247,7 +250,8 @@ def test_a_killed_run_goes_on_to_the_same_coreset(tiny, blobs, tmp_path, monkeyp
   assert any('checkpoint' in line for line in said)
   np.testing.assert_array_equal(resumed.indices, whole.indices)
   np.testing.assert_array_equal(resumed.scores['aum'], whole.scores['aum'])
-  assert not (tmp_path / 'killed/checkpoints/proxy').exists()
+  np.testing.assert_array_equal(resumed.pseudo_labels, whole.pseudo_labels)
+  assert not (tmp_path / 'killed/checkpoints' / stage).exists()
 
 
 @pytest.mark.parametrize('field, value, words', [
