@@ -31,7 +31,8 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
   """
   import jinja2
   difficulty, kept = np.asarray(difficulty, np.float64), np.asarray(kept, np.int64)
-  hard, easy = dropped(difficulty, kept, beta)
+  hard, rest = left_out(difficulty, kept, beta)
+  easier = _all_easier(difficulty, rest, kept)
   def thumbnails(indices):
     return [{'id': str(ids[i]), 'score': f'{difficulty[i] + 0.0:.3g}', 'label': int(pseudo_labels[i]),
              'png': None if images is None else png(images[i])} for i in indices]
@@ -40,8 +41,8 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
      'items': thumbnails(hard[:SHOWN])},
     {'kind': 'kept', 'name': 'Kept', 'count': len(kept), 'order': 'spread over all kept, hardest first',
      'items': thumbnails(kept[np.unique(np.linspace(0, len(kept) - 1, SHOWN).round().astype(int))])},
-    {'kind': 'easy', 'name': 'Easier, dropped', 'count': len(easy), 'order': 'easiest first',
-     'items': thumbnails(easy[::-1][:SHOWN])},
+    {'kind': 'rest', 'name': 'Easier, dropped' if easier else 'Others, not chosen', 'count': len(rest),
+     'order': 'easiest first', 'items': thumbnails(rest[::-1][:SHOWN])},
   ]
   environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True,
                                    undefined=jinja2.StrictUndefined)
@@ -49,19 +50,26 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
   template = environment.from_string(pathlib.Path(__file__).with_name('report.html.j2').read_text('utf-8'))
   return template.render(
     title=title, result=result, facts=facts, tables=tables, groups=groups, score_name=score_name, beta=f'{beta:.4g}',
-    n=len(difficulty), chart=histogram(difficulty, hard, kept, easy), what='examples' if images is None else 'images',
+    n=len(difficulty), easier=easier, chart=histogram(difficulty, hard, kept, rest), what='examples' if images is None else 'images',
     tiny=images is not None and max(images.shape[1:3]) < 64)
 
 
-def dropped(difficulty, kept, beta):
-  """What the coreset left out, from the hard end and from the easy end: two int64 arrays, each hardest first."""
-  left_out = np.setdiff1d(np.arange(len(difficulty)), kept)
-  left_out = left_out[np.argsort(-difficulty[left_out], kind='stable')]
+def left_out(difficulty, kept, beta):
+  """What is not in the coreset: the hard end, which was dropped, and the rest: two int64 arrays, each hardest first.
+
+  Of `double_end` the rest is the easy end; other methods leave out examples between chosen ones.
+  """
+  others = np.setdiff1d(np.arange(len(difficulty)), kept)
+  others = others[np.argsort(-difficulty[others], kind='stable')]
   cut = math.floor(beta * len(difficulty) + 1e-9)
-  return left_out[:cut], left_out[cut:]
+  return others[:cut], others[cut:]
 
 
-def histogram(difficulty, hard, kept, easy):
+def _all_easier(difficulty, rest, kept):
+  return len(rest) > 0 and difficulty[rest].max() <= difficulty[kept].min()
+
+
+def histogram(difficulty, hard, kept, rest):
   """Geometry of the chart: stacked bars, both cuts and the axes, in the chart's own units."""
   low, high = difficulty.min(), difficulty.max()
   if high - low < BINS and np.array_equal(difficulty, np.round(difficulty)):
@@ -69,7 +77,7 @@ def histogram(difficulty, hard, kept, easy):
   else:
     edges = np.linspace(low, high, BINS + 1) if high > low else np.array([low - 0.5, low + 0.5])
   counts = {kind: np.histogram(difficulty[index], edges)[0]
-            for kind, index in (('easy', easy), ('kept', kept), ('hard', hard))}
+            for kind, index in (('rest', rest), ('kept', kept), ('hard', hard))}
   top_tick, y_ticks = _ticks(0, sum(counts.values()).max())
   def x(value):
     return round(float(LEFT + (value - edges[0]) / (edges[-1] - edges[0]) * (WIDTH - LEFT - RIGHT)), 2)
@@ -81,14 +89,14 @@ def histogram(difficulty, hard, kept, easy):
               'y': y(base[b] + count[b]), 'height': round(y(base[b]) - y(base[b] + count[b]), 2)}
              for b in np.flatnonzero(count)]
     base += count
-  cuts = []  # `stratified` leaves out examples between kept ones: then there is no easy cut to draw.
+  cuts = []
   if len(hard) and difficulty[hard].min() >= difficulty[kept].max():
     at = x((difficulty[kept].max() + difficulty[hard].min()) / 2)
     cuts.append({'x': at, 'y': 13, 'text': f'hard cut: {len(hard):,} dropped',
                  'anchor': 'start' if at < WIDTH - 150 else 'end'})
-  if len(easy) and difficulty[easy].max() <= difficulty[kept].min():
-    at = x((difficulty[kept].min() + difficulty[easy].max()) / 2)
-    cuts.append({'x': at, 'y': 30, 'text': f'easy cut: {len(easy):,} dropped',
+  if _all_easier(difficulty, rest, kept):
+    at = x((difficulty[kept].min() + difficulty[rest].max()) / 2)
+    cuts.append({'x': at, 'y': 30, 'text': f'easy cut: {len(rest):,} dropped',
                  'anchor': 'end' if at > 150 else 'start'})
   _, x_ticks = _ticks(edges[0], edges[-1])
   return {'width': WIDTH, 'height': HEIGHT, 'left': LEFT, 'right': WIDTH - RIGHT, 'top': TOP, 'bottom': HEIGHT - BOTTOM,

@@ -29,7 +29,7 @@ def forecast_words(judged):
 
 
 def text(metrics):
-  """The closing table, for a terminal."""
+  """What a run says at its end, for a terminal: the table, where there are labels, and the headline."""
   lines = []
   if 'quality' in metrics:
     q = metrics['quality']
@@ -41,7 +41,7 @@ def text(metrics):
     for row in [('trained on', 'examples', 'mean', 'spread', '95 % interval', ''), *_rows(metrics)]:
       lines.append('  ' + '  '.join(cell.ljust(w) if i == 0 else cell.rjust(w)
                                     for i, (cell, w) in enumerate(zip(row, widths))) + '  ' + row[-1])
-    lines.append(headline(metrics))
+  lines.append(headline(metrics))
   return '\n'.join(lines)
 
 
@@ -80,8 +80,9 @@ def page(dataset, config, chosen, metrics):
                  'rows': [[name, f'{seconds:.1f}'] for name, seconds in metrics['seconds'].items()],
                  'note': 'A stage whose inputs and settings did not change is reused.'})
   sign = proxy.HARDER[config.select.score]
+  what = 'examples' if dataset.images is None else 'images'
   return report.render(
-      title=f'{metrics["budget"]:,} of {metrics["n"]:,} images worth labelling', result=headline(metrics), facts=facts,
+      title=f'{metrics["budget"]:,} of {metrics["n"]:,} {what} worth labelling', result=headline(metrics), facts=facts,
       tables=tables, difficulty=sign * chosen.scores[config.select.score], kept=chosen.indices, beta=chosen.beta or 0.0,
       score_name=('\u2212' if sign < 0 else '') + config.select.score.upper(), images=dataset.images, ids=dataset.ids,
       pseudo_labels=chosen.pseudo_labels)

@@ -57,7 +57,7 @@ def test_the_grids_show_what_was_dropped_and_kept():
   order = np.argsort(-arguments['difficulty'])
   groups = shown(page)
   assert groups['hard'] == [f'i{i}' for i in order[:24]]
-  assert groups['easy'] == [f'i{i}' for i in order[::-1][:24]]
+  assert groups['rest'] == [f'i{i}' for i in order[::-1][:24]]
   kept = [f'i{i}' for i in arguments['kept']]
   ranks = [kept.index(name) for name in groups['kept']]
   assert len(ranks) == 24 and ranks == sorted(ranks) and ranks[0] == 0 and ranks[-1] == len(kept) - 1
@@ -117,21 +117,21 @@ def test_tables_and_facts():
   np.zeros(500)], ids=['normal', 'ties', 'small', 'large', 'constant'])
 def test_the_chart_adds_up(difficulty):
   kept = select.double_end(difficulty, 0.25, 0.1)
-  hard, easy = report.dropped(difficulty, kept, 0.1)
-  assert len(hard) == 50 and len(easy) == 325
-  assert difficulty[hard].min() >= difficulty[kept].max() and difficulty[easy].max() <= difficulty[kept].min()
-  assert sorted(np.concatenate([hard, kept, easy])) == list(range(500))
-  chart = report.histogram(difficulty, hard, kept, easy)
+  hard, rest = report.left_out(difficulty, kept, 0.1)
+  assert len(hard) == 50 and len(rest) == 325
+  assert difficulty[hard].min() >= difficulty[kept].max() and difficulty[rest].max() <= difficulty[kept].min()
+  assert sorted(np.concatenate([hard, kept, rest])) == list(range(500))
+  chart = report.histogram(difficulty, hard, kept, rest)
   heights = {kind: sum(bar['height'] for bar in chart['bars'] if bar['kind'] == kind)
-             for kind in ('hard', 'kept', 'easy')}
+             for kind in ('hard', 'kept', 'rest')}
   scale = sum(heights.values()) / 500
-  for kind, count in (('hard', 50), ('kept', 125), ('easy', 325)):
+  for kind, count in (('hard', 50), ('kept', 125), ('rest', 325)):
     assert heights[kind] / scale == pytest.approx(count, abs=1)
   for bar in chart['bars']:
     assert bar['x'] >= chart['left'] - 0.01 and bar['x'] + bar['width'] <= chart['right'] + 0.02 and bar['width'] > 0
     assert chart['top'] - 0.01 <= bar['y'] and bar['y'] + bar['height'] <= chart['bottom'] + 0.02
   bottoms = {bar['x']: [] for bar in chart['bars']}
-  for bar in chart['bars']:  # Stacked: easy at the bottom, each on top of the one before.
+  for bar in chart['bars']:  # Stacked: the rest at the bottom, each on top of the one before.
     assert bar['y'] + bar['height'] == pytest.approx((bottoms[bar['x']] or [chart['bottom']])[-1], abs=0.02)
     bottoms[bar['x']].append(bar['y'])
   easy_cut, hard_cut = (next(cut for cut in chart['cuts'] if cut['text'].startswith(kind)) for kind in ('easy', 'hard'))
@@ -151,10 +151,16 @@ def test_the_chart_is_sound_svg_and_ends_may_be_empty():
     assert ('None.' in text) == (len(lines) < 2)
 
 
-def test_a_stratified_choice_has_no_easy_cut():
+def test_what_is_left_out_between_the_kept_is_not_called_easier():
   difficulty = np.random.default_rng(0).normal(size=300)
   _, text = make(n=300, difficulty=difficulty, kept=select.stratified(difficulty, 0.3, 0.2, seed=0))
   assert 'hard cut: 60 dropped' in text and 'easy cut' not in text
+  words = ' '.join(Page(text).text.split())
+  assert '90 of 300 examples kept; the 60 hardest (beta 0.2) were not to be chosen.' in words
+  assert 'Others, not chosen 150' in words and 'asier' not in words
+  _, text = make(n=300, difficulty=difficulty, kept=select.easiest(difficulty, 30), beta=0.0)
+  words = ' '.join(Page(text).text.split())
+  assert '30 of 300 examples kept.' in words and 'hardest (' not in words and 'asier' not in words
 
 
 def test_a_handful_of_examples():
