@@ -51,7 +51,7 @@ def main(argv):
   name = '_'.join(pathlib.Path(part).stem for part in given.split(':'))
   try:
     run = benchmark.run if 'benchmark' in config else pipeline.run
-    workdir = flags.FLAGS.workdir or pathlib.Path('runs') / name
+    workdir = pathlib.Path(flags.FLAGS.workdir or f'runs/{name}').expanduser()
     run(pipeline.read_data(config), config, workdir, progress=pipeline.bar)
   except (ValueError, OSError, FloatingPointError) as error:
     fail(error)

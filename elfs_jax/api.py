@@ -55,9 +55,9 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
   with config.ignore_type():  # A copy holds each field to the type of its last value.
     config.select.budget, config.select.beta = _plain(budget), _plain(beta)
     config.cluster.num_classes, config.seed = _plain(num_classes), _plain(seed)
-  workdir = workdir or tempfile.mkdtemp(prefix='elfs_jax_')
+  workdir = pathlib.Path(workdir or tempfile.mkdtemp(prefix='elfs_jax_')).expanduser()
   chosen, _ = pipeline.run(dataset, config, workdir, say=lambda _: None, progress=pipeline.bar)
-  return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, pathlib.Path(workdir))
+  return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, workdir)
 
 
 def _plain(value):

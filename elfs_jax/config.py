@@ -22,6 +22,11 @@ def _any(default=None):
   return field
 
 
+def _path():
+  """A field for a path: 2024 and 1e5 are names."""
+  return config_dict.placeholder(str)
+
+
 def get_config():
   """The default settings, locked: an unknown field is an error."""
   config = ConfigDict()
@@ -30,9 +35,9 @@ def get_config():
   config.data = ConfigDict()
   config.data.name = 'digits'        # digits, fashion_mnist, fashion_mnist_long_tail, fashion_mnist_dirty, clipart,
                                      # glyphs, emoji, synthetic, arrays, folder, embeddings, cifar10, cifar100 ...
-  config.data.path = _any()          # a file or folder, for the sources that need one
-  config.data.images = _any()        # for embeddings: the images that they came from
-  config.data.labels = _any()        # a file of labels, or 'folders'; used by the evaluation alone
+  config.data.path = _path()         # a file or folder, for the sources that need one
+  config.data.images = _path()       # for embeddings: the images that they came from
+  config.data.labels = _path()       # a file of labels, or 'folders'; used by the evaluation alone
   config.data.size = _any()          # side in pixels that a folder's images are resized to; None: 64
 
   config.embed = ConfigDict()
@@ -212,16 +217,15 @@ def check(config, n, *, has_images, has_embeddings):
     if isinstance(config.select.beta, str):
       raise ValueError(f"select.beta={config.select.beta!r} must be a number in [0, 1) or 'auto'")
     select.double_end(np.arange(n), budget, config.select.beta)
-  for beta in config.judge.betas:
-    if not 0 <= beta < 1:
-      raise ValueError(f'judge.betas={config.judge.betas} must be numbers in [0, 1)')
-  if not (isinstance(config.select.balance, (int, float)) and 0 <= config.select.balance <= 1):
+  if not all(_is_number(beta) and 0 <= beta < 1 for beta in config.judge.betas):
+    raise ValueError(f'judge.betas={config.judge.betas} must be numbers in [0, 1)')
+  if not (_is_number(config.select.balance) and 0 <= config.select.balance <= 1):
     raise ValueError(f'select.balance={config.select.balance} must be a number from 0 to 1')
   if not isinstance(config.seed, int) or config.seed < 0:
     raise ValueError(f'seed={config.seed!r} must be a whole number, 0 or more')
   _check_sizes(config)
-  _check_training('proxy', config, has_images)
-  _check_training('evaluate', config, has_images)
+  _check_training('proxy', config, n, has_images)
+  _check_training('evaluate', config, n, has_images)
   classes = config.cluster.num_classes
   if classes is not None and not (isinstance(classes, int) and 2 <= classes <= n):
     raise ValueError(f'cluster.num_classes={classes!r} must be a whole number from 2 to the number of examples, {n}')
@@ -238,29 +242,39 @@ def _check_sizes(config):
   least = {'judge': {'folds': 1, 'clusterings': 2, 'randoms': 2, 'steps': 1},
            'cluster': {'heads': 1, 'epochs': 1, 'batch': 1},
            'embed': {'components': 1, 'epochs': 1, 'batch': 1, 'width': 1, 'refresh': 0},
-           'proxy': {'epochs': 1, 'batch': 1, 'width': 1}, 'evaluate': {'seeds': 1, 'steps': 1, 'batch': 1, 'width': 1}}
+           'proxy': {'epochs': 1, 'batch': 1, 'width': 1, 'crop': 0},
+           'evaluate': {'seeds': 1, 'steps': 1, 'batch': 1, 'width': 1, 'crop': 0}}
   for section, fields in least.items():
     for name, bound in fields.items():
       value = config[section][name]
       if value is not None and (not isinstance(value, int) or value < bound):
         raise ValueError(f'{section}.{name}={value!r} must be a whole number, at least {bound}')
   _one_of('cluster.init', config.cluster.init, ('random', 'kmeans'))
+  for section in ('embed', 'cluster', 'proxy', 'evaluate'):
+    rate = config[section].learning_rate
+    if rate is not None and not (_is_number(rate) and 0 < rate < np.inf):
+      raise ValueError(f'{section}.learning_rate={rate!r} must be a number above 0')
 
 
-def _check_training(section, config, has_images):
+def _check_training(section, config, n, has_images):
   """Refuse what `train.fit` could not train; None is chosen from the data."""
-  from elfs_jax import networks  # Here, so that `--help` need not wait for JAX.
+  from elfs_jax import networks, recipes  # Here, so that `--help` need not wait for JAX.
   settings, shards = config[section], config.mesh.shards
   if settings.network is not None:
     _one_of(f'{section}.network', settings.network, networks.NAMES)
   if settings.network not in (None, 'mlp') and not has_images:
     raise ValueError(f'{section}.network={settings.network} needs images, and only embeddings were given: use mlp')
-  if settings.batch is not None and settings.batch % shards:
-    raise ValueError(f'{section}.batch={settings.batch} must be a multiple of mesh.shards={shards}')
-  if not settings.learning_rate > 0:
-    raise ValueError(f'{section}.learning_rate={settings.learning_rate} must be above 0')
+  batch = recipes.batch_of(settings, n)
+  if batch % shards:
+    raise ValueError(f'{section}.batch={batch} must be a multiple of mesh.shards={shards}')
+  if not 0 <= settings.momentum < 1:
+    raise ValueError(f'{section}.momentum={settings.momentum} must be a number in [0, 1)')
 
 
 def _one_of(name, value, choices):
   if value not in choices:
     raise ValueError(f'{name}={value!r} is unknown: choose one of {", ".join(choices)}')
+
+
+def _is_number(value):
+  return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -25,14 +25,20 @@ def proxy_epochs(settings, inputs):
   return int(np.clip(round(2400 / per_epoch), 10, 40))
 
 
+def batch_of(settings, count):
+  """The batch as set, or by the number of examples."""
+  if settings.batch is not None:
+    return settings.batch
+  return 256 if count >= 10_000 else 64
+
+
 def recipe_of(settings, inputs):
   """`train.Recipe` from a config's training section, its None fields set from the data."""
   images = inputs.ndim == 4
   chosen = {name: settings[name] for name in train.Recipe._fields}
   if chosen['network'] is None:
     chosen['network'] = 'small' if images else 'mlp'
-  if chosen['batch'] is None:
-    chosen['batch'] = 256 if len(inputs) >= 10_000 else 64
+  chosen['batch'] = batch_of(settings, len(inputs))
   if chosen['crop'] is None:
     chosen['crop'] = min(inputs.shape[1:3]) // 8 if images else 0
   return train.Recipe(**chosen)

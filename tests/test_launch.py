@@ -100,6 +100,7 @@ def test_bad_inputs(tmp_path, arrays):
   out = f'--workdir={tmp_path}/out'
   fails(launch(folder, f'--config.data.path={tmp_path}/missing', out), 'missing')
   fails(launch(folder, f'--config.data.path={tmp_path}/empty', out), 'empty')
+  fails(launch(folder, '--config.data.path=2024_05', out), '2024_05')  # A name, not a number.
   fails(launch(embeddings, f'--config.data.path={tmp_path}/nan.npy', out), '10')
   fails(launch('--config=configs/arrays.py', f'--config.data.path={tmp_path}/five.npy', out), '5')
   assert not (tmp_path / 'out').exists()

@@ -261,12 +261,22 @@ def test_a_killed_run_goes_on_to_the_same_coreset(stage, tiny, blobs, tmp_path, 
     ('select.beta', 'best', 'auto'), ('cluster.num_classes', 121, 'num_classes=121'), ('neighbors.k', 120, 'k=120'),
     ('embed.method', 'given', 'embeddings'), ('cluster.method', 'dbscan', 'kmeans'), ('select.score', 'loss', 'aum'),
     ('select.balance', 1.5, 'from 0 to 1'), ('select.balance', None, 'from 0 to 1'),
-    ('select.balance', float('nan'), 'from 0 to 1')])
+    ('select.balance', float('nan'), 'from 0 to 1'), ('judge.betas', ('a',), 'numbers in'),
+    ('judge.betas', (0.1, 1.0), 'numbers in'), ('proxy.crop', -1, 'crop=-1'), ('embed.learning_rate', -1.0, 'above 0'),
+    ('cluster.learning_rate', float('nan'), 'above 0'), ('evaluate.momentum', 2.0, 'momentum=2.0')])
 def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value, words):
   tiny.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=words) as error:
     run(tiny, blobs[0], tmp_path / 'new')
   assert '\n' not in str(error.value) and not (tmp_path / 'new').exists()
+
+
+def test_more_shards_than_a_batch_chosen_from_the_data(tiny, blobs, tmp_path):
+  images = np.concatenate([blobs[0]] * 3)
+  tiny.mesh.shards, tiny.proxy.batch, tiny.evaluate.batch = 128, None, None
+  with pytest.raises(ValueError, match='proxy.batch=64 must be a multiple of mesh.shards=128'):
+    run(tiny, images, tmp_path / 'new')
+  assert not (tmp_path / 'new').exists()
 
 
 def test_a_workdir_of_other_data(tiny, blobs, tmp_path):
