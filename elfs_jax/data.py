@@ -51,7 +51,8 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
       `embeddings`), or a data set of TensorFlow Datasets (`cifar10`, `cifar100`, `stl10`, `svhn`, `imagenet`; `path`:
       its data_dir).
     images: for `embeddings`: the images that they came from, an .npy, an .npz or a folder.
-    labels: an .npy, .txt or .csv of N labels, or for a folder the word `folders` (the parent folder's name).
+    labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of
+      `readers.NAME_COLUMNS`, in any order; for a folder also the word `folders` (the parent folder's name).
     size: side in pixels that a folder's images (default 64) or those of TensorFlow Datasets are resized to
       (ImageNet by default 160, others not): the shorter side becomes `size`, the centre is cut out.
     progress: optional; called as progress(iterable, desc=..., total=...).
@@ -83,7 +84,7 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
     fields['labels'] = readers.parents(fields.get('ids'), path if images is None else images)
     fields['class_names'] = sorted(set(fields['labels']))
   elif labels is not None:
-    fields |= {'labels': readers.label_file(labels), 'labels_from': labels}
+    fields |= {'labels': readers.label_file(labels, fields.get('ids')), 'labels_from': labels}
     fields.pop('class_names', None)
   return _dataset(where=f'{name} data' if path is None else str(path), **fields)
 
@@ -192,7 +193,8 @@ def _labels(labels, n, class_names, what, missing=''):
   """N class indices or names -> (int32 [N], class names or None). Names not given are numbered in sorted order."""
   labels = np.asarray(labels)
   if labels.shape != (n,):
-    raise ValueError(f'{what} have shape {labels.shape} for {n} examples{missing}; give one label for each')
+    header = '; is the first a header? Call that column label' if labels.shape == (n + 1,) else ''
+    raise ValueError(f'{what} have shape {labels.shape} for {n} examples{missing}{header}; give one label for each')
   if labels.dtype.kind == 'O' and all(isinstance(label, str) for label in labels):
     labels = labels.astype(str)
   if labels.dtype.kind in 'US':

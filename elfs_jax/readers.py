@@ -20,6 +20,8 @@ TFDS = {
   'svhn': ('svhn_cropped', 'train', 'test'),
   'imagenet': ('imagenet2012', 'train', 'validation'),
 }
+NAME_COLUMNS = 'id', 'path', 'file', 'filename'  # Of a .csv of labels.
+
 
 def digits():
   from sklearn.datasets import load_digits
@@ -92,8 +94,12 @@ def numpy_file(path, needed, optional):
   raise ValueError(f'{path}: holds {names} and no array named {needed!r}; save it with np.savez(file, {needed}=...)')
 
 
-def label_file(path):
-  """N labels from an .npy, a .txt (one a line) or a .csv (one column, or the column `label`)."""
+def label_file(path, ids=None):
+  """N labels from an .npy, a .txt (one a line) or a .csv (one column, or the column `label`).
+
+  They are in the order of the examples, but for a .csv with one of NAME_COLUMNS, whose rows go to the example of that
+  name: one of `ids`, or its number, from 0. Rows of other names are left out.
+  """
   file = pathlib.Path(path).expanduser()
   if not file.is_file():
     raise FileNotFoundError(f"{path}: no such file; data.labels is an .npy, .txt or .csv of labels, or 'folders'")
@@ -112,10 +118,25 @@ def label_file(path):
   if 'label' not in header and any(len(row) > 1 for row in rows):
     raise ValueError(f"{path}: several columns and none named 'label'; name the one that holds the labels")
   column, first = (header.index('label'), 1) if 'label' in header else (0, 0)
-  short = next((i for i, row in enumerate(rows) if len(row) <= column), None)
+  by = next((header.index(name) for name in NAME_COLUMNS if first and name in header), column)
+  short = next((i for i, row in enumerate(rows) if len(row) <= max(column, by)), None)
   if short is not None:
     raise ValueError(f'{path}: row {short + 1} has no label; give every row one')
-  return [row[column].strip() for row in rows[first:]]
+  labels = [row[column].strip() for row in rows[first:]]
+  return labels if by == column else _by_name(path, [row[by].strip() for row in rows[first:]], labels, ids)
+
+
+def _by_name(path, names, labels, ids):
+  found = dict(zip(names, labels))
+  if len(found) < len(names):
+    again = next(name for i, name in enumerate(names) if name in names[:i])
+    raise ValueError(f'{path}: {again!r} stands more than once; give every example one label')
+  ids = [str(i) for i in range(len(found))] if ids is None else ids
+  missing = [name for name in ids if name not in found]
+  if missing:
+    raise ValueError(f'{path}: no row for {missing[0]!r} ({len(missing)} of {len(ids)} have none); name the examples '
+                     "as coreset.csv's column id does, or leave that column out and keep their order")
+  return [found[name] for name in ids]
 
 
 def parents(ids, path):

@@ -204,12 +204,24 @@ def test_labels_from_folders_and_files(photos, tmp_path):
   assert dataset.class_names == ['a', 'b', 'd'] and dataset.labels.tolist() == [0, 0, 1, 2]
   assert dataset.labels.dtype == np.int32
   (tmp_path / 'l.txt').write_text('3\n1\n2\n1\n')
-  (tmp_path / 'l.csv').write_text('path,label\nx,cat\ny,dog\nz,cat\n"w, w",ant\n')
+  (tmp_path / 'l.csv').write_text('by,label\nx,cat\ny,dog\nz,cat\n"w, w",ant\n')
   np.save(tmp_path / 'l.npy', np.array([0., 1., 5., 2.]))
   assert data.load('folder', photos, labels=tmp_path / 'l.txt', size=8).labels.tolist() == [3, 1, 2, 1]
   assert data.load('folder', photos, labels=tmp_path / 'l.npy', size=8).labels.tolist() == [0, 1, 5, 2]
   dataset = data.load('folder', photos, labels=tmp_path / 'l.csv', size=8)
   assert dataset.class_names == ['ant', 'cat', 'dog'] and dataset.labels.tolist() == [1, 2, 1, 0]
+
+
+def test_labels_by_name_in_any_order(photos, tmp_path):
+  in_order = data.load('folder', photos, size=8)
+  rows = [(name, f'kind {i % 3}') for i, name in enumerate(in_order.ids)] + [('unreadable.png', 'kind 7')]
+  for column in ('path', 'ID', 'filename'):
+    (tmp_path / 'l.csv').write_text(f'label,{column}\n' + ''.join(f'{kind},{name}\n' for name, kind in rows[::-1]))
+    dataset = data.load('folder', photos, labels=tmp_path / 'l.csv', size=8)
+    assert dataset.labels.tolist() == [0, 1, 2, 0] and dataset.class_names == ['kind 0', 'kind 1', 'kind 2']
+  np.save(tmp_path / 'e.npy', np.eye(4, 3))
+  (tmp_path / 'l.csv').write_text('id,label\n2,a\n0,b\n1,a\n3,c\n')
+  assert data.load('embeddings', tmp_path / 'e.npy', labels=tmp_path / 'l.csv').labels.tolist() == [1, 0, 0, 2]
 
 
 def test_folders_named_by_numbers_keep_their_names(tmp_path):
@@ -226,6 +238,10 @@ def test_folders_named_by_numbers_keep_their_names(tmp_path):
   ('l.txt', '-1\n1\n2\n3\n', None),
   ('l.csv', 'a,b\n1,2\n', ["'label'"]),
   ('l.csv', 'x,label\n1,2\n1\n', ['row 3']),
+  ('l.csv', 'label,path\n1,a\n2\n', ['row 3']),
+  ('l.csv', 'path,label\na,1\nb,2\na,1\n', ["'a'", 'more than once']),
+  ('l.csv', 'path,label\nx.png,1\ny.png,2\n', ['no row for', '4 of 4', 'coreset.csv']),
+  ('l.csv', 'class\na\nb\nb\na\n', ['(5,)', '4 examples', 'header']),
   ('l.dat', '1', ['.npy, .txt or .csv']),
 ])
 def test_bad_label_files(photos, tmp_path, name, content, words):
