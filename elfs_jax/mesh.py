@@ -6,6 +6,7 @@ shards of a device, then over the devices. So 1, 2, 4 and 8 devices compute the 
 """
 import functools
 import os
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -137,9 +138,19 @@ def pin_threads():
   """Give the CPU backend the same number of threads for 1 to 8 devices; call before JAX's first computation.
 
   XLA:CPU takes one thread a core but at least one a device, and some sums are split by that number. `NPROC` is its
-  own setting for it.
+  own setting for it, which it reads once: where JAX has run already and would take another number, this warns.
   """
-  os.environ.setdefault('NPROC', str(max(8, os.cpu_count())))
+  threads = max(8, os.cpu_count())
+  if 'NPROC' not in os.environ and threads > os.cpu_count() and _started() and jax.default_backend() == 'cpu':
+    warnings.warn('JAX has run in this process before elfs_jax, so the coreset may differ from the one that launch.py or '
+                  f'another notebook gives: restart and set the environment variable NPROC={threads} before the first '
+                  'use of JAX', stacklevel=3)
+  os.environ.setdefault('NPROC', str(threads))
+
+
+def _started():
+  bridge = getattr(jax._src, 'xla_bridge', None)  # There is no public way to ask without starting it.
+  return getattr(bridge, 'backends_are_initialized', bool)()
 
 
 def settle(mesh, value):

@@ -1,4 +1,7 @@
 """The command line, as a user meets it."""
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -107,3 +110,21 @@ def test_bad_inputs(tmp_path, arrays):
   np.save(tmp_path / 'short.npy', np.eye(7, 3))
   fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', f'--config.data.images={arrays}', out), '7', '120')
   fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', out, auto, '--config.select.budget=2'), 'k=10')
+
+
+def test_a_notebook_that_has_used_jax_is_warned():
+  script = """
+import os, sys, warnings
+os.cpu_count = lambda: 2
+import jax
+if sys.argv[1] == 'used': jax.numpy.ones(3).block_until_ready()
+from elfs_jax import mesh
+mesh.pin_threads()
+mesh.pin_threads()
+print(os.environ['NPROC'])
+"""
+  environment = {name: value for name, value in os.environ.items() if name != 'NPROC'} | {'JAX_PLATFORMS': 'cpu'}
+  for used in ('used', 'fresh'):
+    process = subprocess.run([sys.executable, '-c', script, used], capture_output=True, text=True, env=environment,
+                             cwd=ROOT, check=True)
+    assert process.stdout.strip() == '8' and process.stderr.count('NPROC=8 before') == (used == 'used')
