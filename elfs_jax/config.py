@@ -8,6 +8,7 @@ import inspect
 import pathlib
 import re
 import runpy
+import textwrap
 
 import numpy as np
 from ml_collections import ConfigDict, config_dict
@@ -30,7 +31,7 @@ def _path():
 def get_config():
   """The default settings, locked: an unknown field is an error."""
   config = ConfigDict()
-  config.seed = 0
+  config.seed = 0                    # of everything random
 
   config.data = ConfigDict()
   config.data.name = 'digits'        # digits, fashion_mnist, fashion_mnist_long_tail, fashion_mnist_dirty, clipart,
@@ -43,31 +44,33 @@ def get_config():
   config.embed = ConfigDict()
   config.embed.method = 'auto'       # pca, self_supervised, given (bring your own), auto: the better, without labels
   config.embed.components = 100      # of PCA
-  config.embed.epochs = _any()       # of the encoder, and what follows; None: 20, down to 11 above 15,000
-  config.embed.batch = _any()        # None: 512, or 256 below 10,000 examples
-  config.embed.width = 24            # channels after the first layer
-  config.embed.refresh = 1           # times that neighbours are found anew from its own features
-  config.embed.learning_rate = 2e-3  # per 256 pairs
-  config.embed.flip = False          # a mirror image is the same thing
+  config.embed.epochs = _any()       # of the encoder; None: 20, down to 11 above 15,000
+  config.embed.batch = _any()        # of the encoder; None: 512, or 256 below 10,000 examples
+  config.embed.width = 24            # of the encoder: channels after its first layer
+  config.embed.refresh = 1           # of the encoder: times that neighbours are found anew from its own features
+  config.embed.learning_rate = 2e-3  # of the encoder, per 256 pairs
+  config.embed.flip = False          # a mirror image is the same thing: some views are mirrored
 
   config.neighbors = ConfigDict()
-  config.neighbors.k = 50
+  config.neighbors.k = 50            # in the graph that TEMI, the smoothing and coverage use
 
   config.cluster = ConfigDict()
   config.cluster.method = 'kmeans'   # kmeans (on smoothed embeddings), merged (the same from merged clusters), temi,
                                      # auto: the most informative of them, without labels
   config.cluster.num_classes = _any()  # None: estimated from the embedding
-  config.cluster.heads = 8           # of TEMI, and what follows
-  config.cluster.hidden = (128, 64)
-  config.cluster.epochs = 40
-  config.cluster.batch = 256
-  config.cluster.learning_rate = 3e-3  # at the peak
-  config.cluster.warmup_epochs = 4
-  config.cluster.teacher_momentum = 0.9
-  config.cluster.init = 'kmeans'     # random (as published) or kmeans
+  config.cluster.heads = 8           # of TEMI
+  config.cluster.hidden = (128, 64)  # of TEMI: widths of a head
+  config.cluster.epochs = 40         # of TEMI
+  config.cluster.batch = 256         # of TEMI
+  config.cluster.learning_rate = 3e-3  # of TEMI, at the peak
+  config.cluster.warmup_epochs = 4   # of TEMI
+  config.cluster.teacher_momentum = 0.9  # of TEMI
+  config.cluster.init = 'kmeans'     # of TEMI: random (as published) or kmeans
 
-  config.proxy = _training()         # network None: mlp, a thousandth of the cost of small and better scores; with
-                                     # double_end and stratified, which were published with a network on images, small
+  config.proxy = _training()
+  config.proxy.network = None        # small, resnet18, resnet34, mlp; None: mlp, a thousandth of the cost of small and
+                                     # better scores; with double_end and stratified, which were published with a
+                                     # network on images, small
   config.proxy.epochs = _any()       # None: about 2,400 steps, at least 10 and at most 40 epochs
 
   config.select = ConfigDict()
@@ -79,16 +82,16 @@ def get_config():
                                      # when rare classes matter as much as common ones
 
   config.judge = ConfigDict()
-  config.judge.betas = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+  config.judge.betas = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # the grid of beta=auto
   config.judge.clusterings = 6       # that the difficulty did not use
   config.judge.folds = 3             # tenths set aside, each with its own candidates
-  config.judge.steps = 200
+  config.judge.steps = 200           # of each training of its MLP
   config.judge.randoms = 5           # random subsets graded beside the candidates
 
   config.evaluate = _training()      # the classifier trained on the coreset, where there are labels
-  config.evaluate.enabled = True
-  config.evaluate.seeds = 5
-  config.evaluate.steps = 500
+  config.evaluate.enabled = True     # compare with random subsets, where there are labels
+  config.evaluate.seeds = 5          # trainings of each, on other random subsets
+  config.evaluate.steps = 500        # of each training
 
   config.mesh = ConfigDict()
   config.mesh.shards = 16            # logical shards; the number of devices gives the same bits, this does not
@@ -107,14 +110,14 @@ def _training():
   training.network = _any()          # small, resnet18, resnet34, mlp; None: small on images, mlp on embeddings
   training.width = 16                # of small and mlp
   training.batch = _any()            # None: 256, or 64 below 10,000 examples
-  training.learning_rate = 0.1
-  training.final_rate = 1e-4
+  training.learning_rate = 0.1       # at the start, falling by a cosine
+  training.final_rate = 1e-4         # at the end
   training.momentum = 0.9
   training.nesterov = True
   training.weight_decay = 5e-4
   training.crop = _any()             # pixels of reflect padding before a random crop; None: an eighth of the side
-  training.flip = False
-  training.resized_crop = False
+  training.flip = False              # a mirror image is the same thing: some views are mirrored
+  training.resized_crop = False      # crops of random size, as on ImageNet, in place of padding
   return training
 
 
@@ -170,8 +173,29 @@ def without_path(argv):
 
 
 def listing(config):
-  """Every field and its value, a line each, as it is typed."""
-  return '\n'.join(f'  --config.{name}={value}' for name, value in _leaves(config))
+  """Every field and its value as it is typed, with what this file's comments say of it."""
+  words, lines = _comments(), []
+  for name, value in _leaves(config):
+    lines.append(f'  --config.{name}={value}')
+    if name in words:
+      lines.append(textwrap.fill(words[name], 100, initial_indent=' ' * 8, subsequent_indent=' ' * 8))
+  return '\n'.join(lines)
+
+
+def _comments():
+  """The comment beside each field above, so that they stand once: field -> text."""
+  sections = {'config': [''], 'training': ['proxy.', 'evaluate.'], 'section': ['benchmark.']}
+  words, names = {}, []
+  for line in pathlib.Path(__file__).read_text('utf-8').splitlines():
+    field, more = re.match(r'  (\w+)\.(\S+) = .*?  # (.*)', line), re.match(r' {20,}# (.*)', line)
+    if field and field[1] in sections:
+      names = [section + field[2] for section in sections[field[1]] if section + field[2] not in words]
+      words |= dict.fromkeys(names, field[3])
+    elif more:
+      words |= {name: f'{words[name]} {more[1]}' for name in names}
+    else:
+      names = []
+  return words
 
 
 def check_names(config, argv):

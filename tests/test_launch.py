@@ -50,6 +50,10 @@ def test_help_is_fast_and_lists_every_field():
   assert process.returncode == 0 and '--workdir' in process.stdout
   for name, _ in config_lib._leaves(config_lib.read(ROOT / 'configs/digits.py')):
     assert f'--config.{name}=' in process.stdout
+  words = ' '.join(process.stdout.split())
+  assert 'cluster.init=kmeans of TEMI: random (as published) or kmeans' in words
+  assert 'proxy.network=None small, resnet18, resnet34, mlp; None: mlp, a thousandth of the cost of small and ' in words
+  assert 'evaluate.network=None small, resnet18, resnet34, mlp; None: small on images, mlp on embeddings' in words
 
 
 def test_help_does_not_import_jax():
