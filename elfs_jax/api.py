@@ -17,6 +17,7 @@ class Coreset:
   pseudo_labels: np.ndarray  # int32 [N]
   beta: float | None         # the fraction dropped from the hard end; None for methods without
   workdir: pathlib.Path      # with coreset.csv, report.html and the rest
+  ids: list                  # [N] strings: of a folder each image's path in it, without those that can't be read
 
 
 def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='auto', workdir=None, seed=0,
@@ -57,7 +58,7 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
     config.cluster.num_classes, config.seed = _plain(num_classes), _plain(seed)
   workdir = pathlib.Path(workdir or tempfile.mkdtemp(prefix='elfs_jax_')).expanduser()
   chosen, _ = pipeline.run(dataset, config, workdir, say=lambda _: None, progress=pipeline.bar)
-  return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, workdir)
+  return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, workdir, dataset.ids)
 
 
 def _plain(value):

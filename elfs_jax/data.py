@@ -160,6 +160,8 @@ def _images(images, what):
     images = np.asarray(images)
   except ValueError:
     raise ValueError(f'{what} differ in shape; resize them to one shape, or give a folder') from None
+  if images.dtype.kind in 'OSU':
+    raise ValueError(f"{what} are no pixels but {images.dtype}: give a folder's path, or an array uint8 [N,H,W,Ch]")
   if images.dtype != np.uint8:
     mend = '(images * 255).round().astype(np.uint8) if they lie in 0 to 1' if images.dtype.kind == 'f' else (
         'images.astype(np.uint8) if they lie in 0 to 255')
@@ -178,7 +180,8 @@ def _images(images, what):
 def _embeddings(embeddings, what):
   embeddings = np.asarray(embeddings)
   if embeddings.dtype.kind not in 'fiu' or embeddings.ndim != 2 or not embeddings.size:
-    raise ValueError(f'{what} are {embeddings.dtype} {embeddings.shape}; give floats [N,D] with at least one row')
+    file = '; read a file by np.load first' if embeddings.dtype.kind in 'OSU' else ''
+    raise ValueError(f'{what} are {embeddings.dtype} {embeddings.shape}; give floats [N,D] with at least one row{file}')
   with np.errstate(over='ignore'):
     embeddings = embeddings.astype(np.float32)
   bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
@@ -186,6 +189,9 @@ def _embeddings(embeddings, what):
     rows = ', '.join(map(str, bad[:5])) + (', ...' if len(bad) > 5 else '')
     raise ValueError(f'{what} hold NaN or infinity in {len(bad)} of {len(embeddings)} rows ({rows}); '
                      'leave those examples out or embed them again')
+  largest = float(np.abs(embeddings).max())
+  if largest and not 1e-9 < largest < 1e12:  # Beyond, float32 has no room for their squares.
+    raise ValueError(f'{what} reach {largest:.1e}; scale them all by one number so that they reach about 1')
   return embeddings
 
 

@@ -28,7 +28,8 @@ def listing(path):
   if not root.exists():
     raise FileNotFoundError(f'{path}: no such folder; set data.path to a folder of images')
   if not root.is_dir():
-    raise ValueError(f'{path}: a file, not a folder; set data.path to the folder that holds the images')
+    raise ValueError(f'{path}: a file, not a folder; give the folder that holds the images, or for an .npz or .npy of '
+                     'images configs/arrays.py, in Python the array')
   found, seen = [], {os.path.realpath(root)}
   for directory, folders, files in os.walk(root, onerror=_unreadable, followlinks=True):
     shown, folders[:] = sorted(name for name in folders if not name.startswith('.')), []

@@ -318,6 +318,7 @@ def test_embeddings_with_and_without_images(photos, tmp_path):
   (np.zeros((0, 8, 8), np.uint8), ['(0, 8, 8)']),
   (np.zeros((4, 8), np.uint8), ['(4, 8)']),
   ([np.zeros((2, 2), np.uint8), np.zeros((3, 2), np.uint8)], ['differ in shape']),
+  (['a.png', 'b.png'], ['no pixels', "a folder's path"]),
 ])
 def test_bad_images(images, words, tmp_path):
   with pytest.raises(ValueError) as error:
@@ -340,11 +341,13 @@ def test_embeddings_that_are_not_finite_name_their_rows(tmp_path):
     one_line(error, '6 of 100', '3, 50, 51, 52, 53, ...')
 
 
-@pytest.mark.parametrize('embeddings', [np.ones(4), np.ones((4, 0)), np.ones((2, 2), complex), np.array([['a']])])
-def test_bad_embeddings(embeddings):
+@pytest.mark.parametrize('embeddings, words', [
+  (np.ones(4), 'float64 (4,)'), (np.ones((4, 0)), '(4, 0)'), (np.ones((2, 2), complex), 'complex'),
+  ('e.npy', 'np.load'), (np.eye(4) * 1e-18, '1.0e-18'), (np.eye(4) * 1e25, '1.0e+25')])
+def test_bad_embeddings(embeddings, words):
   with pytest.raises(ValueError) as error:
     data.from_memory(embeddings=embeddings)
-  one_line(error, 'embeddings')
+  one_line(error, 'embeddings', words)
 
 
 def test_from_memory():

@@ -107,6 +107,8 @@ def test_the_python_way_gives_the_same_coreset(tiny, blobs, tmp_path):
   np.testing.assert_array_equal(coreset.indices, chosen.indices)
   assert coreset.indices.dtype == np.int64 and coreset.pseudo_labels.dtype == np.int32 and coreset.beta == chosen.beta
   assert (coreset.workdir / 'report.html').exists() and set(coreset.scores) == set(chosen.scores)
+  rows = [line.split(',') for line in (coreset.workdir / 'coreset.csv').read_text().splitlines()[1:]]
+  assert [row[2] for row in rows] == [coreset.ids[i] for i in coreset.indices]
 
 
 def test_the_python_way_takes_numpy_numbers_and_refuses_what_it_would_ignore(tiny, blobs, tmp_path):
