@@ -43,16 +43,20 @@ def main(argv):
 
 def forecasts(rows):
   """How the judge's forecasts came out, a line per set and one for all."""
-  lines, said, right, cases = [], 0, 0, 0
+  lines, said, right, above, cases = [], 0, 0, 0, 0
   for own in rows:
+    record = compare.forecast(own)
     own_cases = len({(row['rate'], row['seed']) for row in own})
-    record = compare.forecast(own) or {'cases': 0, 'said': 0}  # None: no side named, and no beta of the grid run.
+    if record is None or np.isnan(record['above']):  # Ours was not run.
+      continue
     rank = f'rank correlation {record["rank"]:.2f}, ' if record['cases'] else ''
     rightly = f', {record["right"]:.0%} rightly' if record['said'] else ''
-    lines.append(f'- {own[0]["data"]}: {rank}a side named in {record["said"]} of {own_cases}{rightly}')
-    cases, said = cases + own_cases, said + record['said']
+    lines.append(f'- {own[0]["data"]}: {rank}a side named in {record["said"]} of {own_cases}{rightly}; above random in '
+                 f'{record["above"]:.0%}')
+    cases, said, above = cases + own_cases, said + record['said'], above + own_cases * record['above']
     right += record['said'] * record['right'] if record['said'] else 0
-  return '\n'.join([*lines, f'- all: a side named in {said} of {cases}, rightly in {right:.0f}'])
+  return '\n'.join([*lines, f'- all: a side named in {said} of {cases}, rightly in {right:.0f}; above random in '
+                    f'{above:.0f}'])
 
 
 def last(rows):

@@ -127,10 +127,12 @@ def forecast(rows):
 
   Returns: dict with `cases` (rate and seed), `rank`: mean Spearman correlation over candidates (each beta and random)
     within a case, `right`: share of the cases where coreset and random subsets came out on the side that was forecast,
-    counted where the forecast said `better` or `worse`, and `said`, their number; None without judged rows.
+    counted where the forecast said `better` or `worse`, and `said`, their number; `above`: in what share of all cases
+    with a forecast the coreset was above random, which always to say `better` would be right in; None without judged
+    rows.
   """
   rows = merge_randoms(rows)
-  correlations, right, seeds = [], [], {(row['rate'], row['seed']) for row in rows}
+  correlations, right, above, seeds = [], [], [], {(row['rate'], row['seed']) for row in rows}
   for case in sorted(seeds):
     here = [row for row in rows if (row['rate'], row['seed']) == case]
     judged = [row for row in here if row['judge'] is not None]
@@ -140,13 +142,14 @@ def forecast(rows):
     found = {row['method']: row for row in here}
     if 'elfs' in found and 'random' in found and found['elfs']['forecast'] is not None:
       gap, half = found['elfs']['forecast'], found['elfs']['forecast_half']
+      above.append(found['elfs']['accuracy'] > found['random']['accuracy'])
       if abs(gap) > half:
-        right.append((gap > 0) == (found['elfs']['accuracy'] > found['random']['accuracy']))
-  if not correlations and not right:
+        right.append((gap > 0) == above[-1])
+  if not correlations and not above:
     return None
   rank = float(np.mean(correlations)) if correlations else float('nan')
-  share = float(np.mean(right)) if right else float('nan')
-  return {'cases': len(correlations), 'rank': rank, 'said': len(right), 'right': share}
+  share, base = (float(np.mean(of)) if of else float('nan') for of in (right, above))
+  return {'cases': len(correlations), 'rank': rank, 'said': len(right), 'right': share, 'above': base}
 
 
 def summary(rows):
@@ -161,7 +164,8 @@ def summary(rows):
   if record:
     named = f'it named a side in {record["said"]}' + (f', rightly in {record["right"]:.0%}' if record['said'] else '')
     rank = f'rank correlation {record["rank"]:.2f} over {record["cases"]} cases; ' if record['cases'] else ''
-    out.append(f'The judge, without labels, against accuracy: {rank}{named}.')
+    base = '' if np.isnan(record['above']) else f'; ours was above random in {record["above"]:.0%} of all'
+    out.append(f'The judge, without labels, against accuracy: {rank}{named}{base}.')
   return '\n'.join(out)
 
 
