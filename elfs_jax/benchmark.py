@@ -150,7 +150,7 @@ def _what_is_compared(config, encoder, content):
                                                      'evaluate')}
   parts['select'].pop('budget')
   more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
-          *judge.CONSTANTS, *cluster.made_by(config.cluster.method), content]
+          *judge.CONSTANTS, *cluster.made_by(config.cluster.method, config.cluster.num_classes), content]
   return {'data': config.data.name, 'encoder': encoder, 'clustering': config.cluster.method,
           'proxy': recipes.proxy_settings(config).network or 'auto', 'classifier': config.benchmark.classifier,
           'settings': artifacts.fingerprint(parts, more)[:8]}

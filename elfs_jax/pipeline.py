@@ -141,7 +141,7 @@ def _neighbors(run, embeddings, key):
 
 def _cluster(run, embeddings, near, key):
   settings, seed = run.config.cluster, run.config.seed
-  key = artifacts.fingerprint(key, settings.to_dict(), seed, *cluster.made_by(settings.method))
+  key = artifacts.fingerprint(key, settings.to_dict(), seed, *cluster.made_by(settings.method, settings.num_classes))
   def compute():
     classes = settings.num_classes or cluster.choose_num_classes(embeddings, seed=seed)
     found, extra = {}, {}

@@ -296,6 +296,14 @@ def test_the_number_of_separated_clusters_is_found():
     cluster.choose_num_classes(X_ND[:2])
 
 
+def test_where_the_grade_is_flat_the_guess_is_the_least_number(monkeypatch):
+  angle_N = np.random.default_rng(0).uniform(0, 2 * np.pi, 1000)
+  circle_ND = np.stack([np.cos(angle_N), np.sin(angle_N)], 1)  # It has no number of its own: 30 is as good as 70.
+  guess = cluster.choose_num_classes(circle_ND, seed=1)
+  monkeypatch.setattr(cluster, 'NEARLY', 1)
+  assert guess < cluster.choose_num_classes(circle_ND, seed=1)
+
+
 def test_independent_clusterings():
   found = cluster.independent(X_ND, 4, count=4, seed=3)
   assert found.dtype == np.int32 and found.shape == (4, 400)
