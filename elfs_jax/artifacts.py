@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def cached(path, key, compute):
 class Checkpoint:
   """The state of one long stage on disk (Orbax), so that a killed run goes on where it was, to the same bits.
 
-  A checkpoint that is damaged or made under another key is dropped. `save` is an `on_epoch` callback; it writes at most
+  A checkpoint that is damaged (by its checksum) or made under another key is dropped. `save` is an `on_epoch` callback; it writes at most
   once a minute.
   """
 
@@ -95,34 +96,47 @@ class Checkpoint:
   def restore(self):
     """The leaves of the last state saved, in order, or None."""
     import orbax.checkpoint as ocp
-    for epoch in reversed(self._kept()):
+    for name in reversed(self._kept()):
       try:
         with ocp.PyTreeCheckpointer() as checkpointer:
-          leaves = checkpointer.restore(self.path / epoch)
-        return [np.asarray(leaves[name]) for name in sorted(leaves)]
+          found = checkpointer.restore(self.path / name)
+        checksum = int(found.pop('checksum'))
+        leaves = [np.asarray(found[leaf]) for leaf in sorted(found)]
+        if _checksum(leaves) == checksum:
+          return leaves
       except Exception:  # A damaged one: whatever Orbax and what it is built on may raise.
-        shutil.rmtree(self.path / epoch)
+        pass
     self.clear()
     return None
 
   def save(self, epoch, state):
-    """Keep the state after `epoch` epochs, if the last one kept is a minute old, and then drop those before it."""
+    """Keep the state after `epoch` epochs, if the last one kept is a minute old, and then drop what was there."""
     if time.monotonic() - self.saved < CHECKPOINT_SECONDS:
       return
     import jax
     import orbax.checkpoint as ocp
-    leaves = {f'leaf{i:05d}': np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
-    before = self._kept()
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+    named = {f'leaf{i:05d}': leaf for i, leaf in enumerate(leaves)} | {'checksum': np.uint32(_checksum(leaves))}
+    new = self.path / str(epoch)
     with ocp.PyTreeCheckpointer() as checkpointer:
-      checkpointer.save(self.path / f'{epoch:06d}', leaves, force=True)
-    for old in before:
-      shutil.rmtree(self.path / old)
+      checkpointer.save(new, named, force=True)
+    for old in self.path.iterdir():
+      if old != new:
+        shutil.rmtree(old)
     self.saved = time.monotonic()
 
   def _kept(self):
     """Of each checkpoint that is whole its folder's name, the last one last; Orbax renames when it has written all."""
-    return sorted(path.name for path in self.path.glob('*') if path.name.isdecimal())
+    return sorted((path.name for path in self.path.glob('*') if path.name.isdecimal()), key=int)
 
   def clear(self):
     """Drop the checkpoint: the stage is done."""
     shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _checksum(leaves):
+  """Of arrays: Orbax has none of what it reads, and a changed byte would train on."""
+  checksum = 0
+  for leaf in leaves:
+    checksum = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), checksum)
+  return checksum

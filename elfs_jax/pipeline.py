@@ -118,13 +118,10 @@ def _self_supervised(run, images, key):
     return neighbors.knn(features, k)[0]
   epochs = settings.epochs or int(np.clip(300_000 // len(images), 11, 20))
   batch = settings.batch or (256 if len(images) < 10_000 else 512)
-  with_checkpoint = store.Checkpointed(run, 'embed', key)
-  features = self_supervised.train(
+  return self_supervised.train(
       images, run.mesh, neighbors=near, shards=run.config.mesh.shards, epochs=epochs, batch=batch, width=settings.width,
       refresh=settings.refresh, rate=settings.learning_rate, flip=settings.flip, seed=run.config.seed,
-      progress=run.progress, **with_checkpoint.arguments)
-  with_checkpoint.clear()
-  return features
+      progress=run.progress, **store.checkpointed(run, 'embed', key))
 
 
 def _neighbors(run, embeddings, key):
@@ -164,14 +161,11 @@ def _cluster(run, embeddings, near, key):
 
 def _temi(run, embeddings, near, classes, key):
   settings = run.config.cluster
-  with_checkpoint = store.Checkpointed(run, 'cluster', key)
-  result = cluster.temi(
+  return cluster.temi(
       embeddings, near, classes, heads=settings.heads, hidden=tuple(settings.hidden), epochs=settings.epochs,
       batch=settings.batch, learning_rate=settings.learning_rate, warmup_epochs=settings.warmup_epochs,
       teacher_momentum=settings.teacher_momentum, init=settings.init, seed=run.config.seed, progress=run.progress,
-      **with_checkpoint.arguments)
-  with_checkpoint.clear()
-  return result
+      **store.checkpointed(run, 'cluster', key))
 
 
 def _proxy(run, dataset, embeddings, labels, num_classes, key):
@@ -180,12 +174,9 @@ def _proxy(run, dataset, embeddings, labels, num_classes, key):
   recipe, epochs = recipes.recipe_of(settings, inputs), recipes.proxy_epochs(settings, inputs)
   key = artifacts.fingerprint(key, recipe._asdict(), epochs, run.config.mesh.shards)
   def compute():
-    with_checkpoint = store.Checkpointed(run, 'proxy', key)
-    scores = proxy.dynamics_scores(inputs, labels, num_classes, recipe, epochs=epochs, mesh=run.mesh,
-                                   shards=run.config.mesh.shards, seed=run.config.seed, progress=run.progress,
-                                   **with_checkpoint.arguments)
-    with_checkpoint.clear()
-    return scores
+    return proxy.dynamics_scores(inputs, labels, num_classes, recipe, epochs=epochs, mesh=run.mesh,
+                                 shards=run.config.mesh.shards, seed=run.config.seed, progress=run.progress,
+                                 **store.checkpointed(run, 'proxy', key))
   scores = store.stage(run, 'proxy', key, compute)
   run.say(f'  {recipe.network}, {epochs} epochs of batch {recipe.batch}; mean AUM {scores["aum"].mean():.3f}')
   return scores, key

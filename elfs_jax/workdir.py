@@ -25,20 +25,20 @@ def stage(run, name, key, compute):
   start = time.monotonic()
   run.say(f'[{name}] ...')
   arrays, reused = artifacts.cached(run.workdir / 'stages' / f'{name}.npz', key, compute)
+  if not reused:
+    artifacts.Checkpoint(run.workdir / 'checkpoints' / name, key).clear()  # Not before the stage is kept.
   run.times[name] = time.monotonic() - start
   run.say(f'[{name}] ' + ('reused' if reused else f'done in {run.times[name]:.1f} s'))
   return {name: value if value.ndim else value.item() for name, value in arrays.items()}
 
 
-class Checkpointed:
+def checkpointed(run, name, key):
   """Arguments that let a stage's training go on where a killed run stopped."""
-
-  def __init__(self, run, name, key):
-    self._checkpoint = artifacts.Checkpoint(run.workdir / 'checkpoints' / name, key)
-    self.arguments = {'state': self._checkpoint.restore(), 'on_epoch': self._checkpoint.save}
-    if self.arguments['state'] is not None:
-      run.say('  going on from the checkpoint of a run that was stopped')
-    self.clear = self._checkpoint.clear
+  checkpoint = artifacts.Checkpoint(run.workdir / 'checkpoints' / name, key)
+  state = checkpoint.restore()
+  if state is not None:
+    run.say('  going on from the checkpoint of a run that was stopped')
+  return {'state': state, 'on_epoch': checkpoint.save}
 
 
 def claim(workdir, config, dataset):

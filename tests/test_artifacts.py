@@ -55,21 +55,28 @@ def test_a_damaged_checkpoint_or_a_kill_during_a_save_leaves_the_one_before(tmp_
   monkeypatch.setattr(artifacts, 'CHECKPOINT_SECONDS', 0)
   checkpoint = artifacts.Checkpoint(tmp_path / 'c', 'k')
   checkpoint.save(1, {'a': np.arange(5)})
-  shutil.copytree(tmp_path / 'c/k/000001', tmp_path / 'first')
-  checkpoint.save(2, {'a': np.arange(7)})
-  assert [path.name for path in (tmp_path / 'c/k').iterdir()] == ['000002']
-  shutil.copytree(tmp_path / 'first', tmp_path / 'c/k/000001')  # Killed before it could be dropped.
-  for file in (tmp_path / 'c/k/000002').rglob('*'):
-    if file.is_file():
-      file.write_bytes(file.read_bytes()[:20])
-  assert checkpoint.restore()[0].tolist() == [0, 1, 2, 3, 4]
+  shutil.copytree(tmp_path / 'c/k/1', tmp_path / 'first')
+  (tmp_path / 'c/k/9.orbax-checkpoint-tmp').mkdir()
+  checkpoint.save(10, {'a': np.arange(7)})
+  assert [path.name for path in (tmp_path / 'c/k').iterdir()] == ['10']
+  shutil.copytree(tmp_path / 'c/k/10', tmp_path / 'second')
+  shutil.copytree(tmp_path / 'first', tmp_path / 'c/k/9')  # Killed before it could be dropped.
+  assert len(checkpoint.restore()[0]) == 7
+  files = [file for file in (tmp_path / 'second').rglob('*') if file.is_file()]
+  for damage in (lambda content: content[:20], lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]):
+    for file in files:
+      shutil.rmtree(tmp_path / 'c/k/10')
+      shutil.copytree(tmp_path / 'second', tmp_path / 'c/k/10')
+      target = tmp_path / 'c/k/10' / file.relative_to(tmp_path / 'second')
+      target.write_bytes(damage(target.read_bytes()))
+      assert checkpoint.restore()[0].tolist() in ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6])
   def die(*_, **__):
     raise OSError('disk full')
   with monkeypatch.context() as patch:
     patch.setattr('orbax.checkpoint.PyTreeCheckpointer.save', die)
     with pytest.raises(OSError):
       checkpoint.save(3, {'a': np.arange(9)})
-  assert len(checkpoint.restore()[0]) == 5
-  for file in (tmp_path / 'c/k/000001').rglob('*'):
+  assert len(checkpoint.restore()[0]) in (5, 7)
+  for file in (tmp_path / 'c/k').glob('*/**/*'):
     file.unlink() if file.is_file() else None
   assert checkpoint.restore() is None and not (tmp_path / 'c').exists()
