@@ -19,7 +19,7 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
     title: the heading.
     facts: a list of (name, value).
     tables: a list of dicts with `title`, `columns`, `rows` (of strings or numbers) and perhaps `note`.
-    difficulty: float [N], higher is harder.
+    difficulty: float [N], higher is harder; as float32 it is shown.
     kept: int64 [n], the coreset, hardest first.
     beta: the fraction of N dropped from the hard end.
     score_name: what `difficulty` measures, for the axis and the captions.
@@ -33,8 +33,9 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
   difficulty, kept = np.asarray(difficulty, np.float64), np.asarray(kept, np.int64)
   hard, rest = left_out(difficulty, kept, beta)
   easier = _all_easier(difficulty, rest, kept)
+  score = difficulty.astype(np.float32).astype(np.float64)  # Without what sets ties apart: whole numbers are whole.
   def thumbnails(indices):
-    return [{'id': str(ids[i]), 'score': f'{difficulty[i] + 0.0:.3g}', 'label': int(pseudo_labels[i]),
+    return [{'id': str(ids[i]), 'score': f'{score[i] + 0.0:.3g}', 'label': int(pseudo_labels[i]),
              'png': None if images is None else png(images[i])} for i in indices]
   groups = [
     {'kind': 'hard', 'name': 'Hardest, dropped', 'count': len(hard), 'order': 'hardest first',
@@ -50,8 +51,8 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
   template = environment.from_string(pathlib.Path(__file__).with_name('report.html.j2').read_text('utf-8'))
   return template.render(
     title=title, result=result, facts=facts, tables=tables, groups=groups, score_name=score_name, beta=f'{beta:.4g}',
-    n=len(difficulty), easier=easier, chart=histogram(difficulty, hard, kept, rest), what='examples' if images is None else 'images',
-    tiny=images is not None and max(images.shape[1:3]) < 64)
+    n=len(difficulty), easier=easier, chart=histogram(score, hard, kept, rest),
+    what='examples' if images is None else 'images', tiny=images is not None and max(images.shape[1:3]) < 64)
 
 
 def left_out(difficulty, kept, beta):

@@ -83,7 +83,7 @@ def page(dataset, config, chosen, metrics):
   what = 'examples' if dataset.images is None else 'images'
   return report.render(
       title=f'{metrics["budget"]:,} of {metrics["n"]:,} {what} worth labelling', result=headline(metrics), facts=facts,
-      tables=tables, difficulty=sign * chosen.scores[config.select.score], kept=chosen.indices, beta=chosen.beta or 0.0,
+      tables=tables, difficulty=chosen.difficulty, kept=chosen.indices, beta=chosen.beta or 0.0,
       score_name=('\u2212' if sign < 0 else '') + config.select.score.upper(), images=dataset.images, ids=dataset.ids,
       pseudo_labels=chosen.pseudo_labels)
 

@@ -158,6 +158,8 @@ def test_what_is_left_out_between_the_kept_is_not_called_easier():
   words = ' '.join(Page(text).text.split())
   assert '90 of 300 examples kept; the 60 hardest (beta 0.2) were not to be chosen.' in words
   assert 'Others, not chosen 150' in words and 'asier' not in words
+  _, text = make(n=300, difficulty=difficulty, kept=select.hardest(difficulty, 30), beta=0.0)
+  assert '30 of 300 examples kept; 270 easier ones dropped.' in ' '.join(Page(text).text.split())
   _, text = make(n=300, difficulty=difficulty, kept=select.easiest(difficulty, 30), beta=0.0)
   words = ' '.join(Page(text).text.split())
   assert '30 of 300 examples kept.' in words and 'hardest (' not in words and 'asier' not in words
@@ -167,3 +169,13 @@ def test_a_handful_of_examples():
   for n in (2, 5):
     _, text = make(n=n, budget=1, beta=0.0)
     assert len(shown(text)['kept']) == 1
+
+
+def test_ties_are_dropped_as_they_were_chosen():
+  forgotten = np.random.default_rng(0).integers(0, 4, 400).astype(np.float32)
+  difficulty = select.break_ties(forgotten, seed=0)
+  _, text = make(n=400, difficulty=difficulty, kept=select.double_end(difficulty, 100, 0.1), beta=0.1)
+  groups = shown(text)
+  order = np.argsort(-difficulty)
+  assert groups['hard'] == [f'i{i}' for i in order[:24]] and groups['rest'] == [f'i{i}' for i in order[::-1][:24]]
+  assert len(re.findall('<rect class="(?:hard|kept|rest)"', text)) <= 3 * 4  # A bar for each whole number.
