@@ -45,8 +45,9 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
   from elfs_jax import mesh
   mesh.pin_threads()
-  from elfs_jax import benchmark, pipeline
+  from elfs_jax import benchmark, config as config_lib, pipeline
   config = flags.FLAGS.config
+  config_lib.read_paths(config)
   given = config_flags.get_config_filename(flags.FLAGS['config'])
   name = '_'.join(pathlib.Path(part).stem for part in given.split(':'))
   try:

@@ -46,9 +46,9 @@ def forecasts(rows):
   lines, said, right, above, cases = [], 0, 0, 0, 0
   for own in rows:
     record = compare.forecast(own)
-    own_cases = len({(row['rate'], row['seed']) for row in own})
-    if record is None or np.isnan(record['above']):  # Ours was not run.
+    if record is None or not record['forecasts']:  # Ours was not run.
       continue
+    own_cases = record['forecasts']
     rank = f'rank correlation {record["rank"]:.2f}, ' if record['cases'] else ''
     rightly = f', {record["right"]:.0%} rightly' if record['said'] else ''
     lines.append(f'- {own[0]["data"]}: {rank}a side named in {record["said"]} of {own_cases}{rightly}; above random in '

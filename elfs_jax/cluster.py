@@ -282,4 +282,5 @@ def choose_num_classes(embeddings, *, seed=0):
         with threadpool_limits(1):
           silhouette = silhouette_score(x_ND, labels_N)
         scores[classes] = information(labels_N, near_NK) / np.log(classes) * silhouette
-  return min(classes for classes, score in scores.items() if score >= NEARLY * max(scores.values()))
+  best = max(scores.values())
+  return min(classes for classes, score in scores.items() if score >= min(best, NEARLY * best))  # It may be negative.

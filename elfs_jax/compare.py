@@ -127,9 +127,9 @@ def forecast(rows):
 
   Returns: dict with `cases` (rate and seed), `rank`: mean Spearman correlation over candidates (each beta and random)
     within a case, `right`: share of the cases where coreset and random subsets came out on the side that was forecast,
-    counted where the forecast said `better` or `worse`, and `said`, their number; `above`: in what share of all cases
-    with a forecast the coreset was above random, which always to say `better` would be right in; None without judged
-    rows.
+    counted where the forecast said `better` or `worse`, and `said`, their number; `above`: in what share of all
+    cases with a forecast, `forecasts`, the coreset was above random, which always to say `better` would be right in;
+    None without judged rows.
   """
   rows = merge_randoms(rows)
   correlations, right, above, seeds = [], [], [], {(row['rate'], row['seed']) for row in rows}
@@ -149,7 +149,8 @@ def forecast(rows):
     return None
   rank = float(np.mean(correlations)) if correlations else float('nan')
   share, base = (float(np.mean(of)) if of else float('nan') for of in (right, above))
-  return {'cases': len(correlations), 'rank': rank, 'said': len(right), 'right': share, 'above': base}
+  return {'cases': len(correlations), 'rank': rank, 'said': len(right), 'right': share, 'forecasts': len(above),
+          'above': base}
 
 
 def summary(rows):
@@ -164,7 +165,7 @@ def summary(rows):
   if record:
     named = f'it named a side in {record["said"]}' + (f', rightly in {record["right"]:.0%}' if record['said'] else '')
     rank = f'rank correlation {record["rank"]:.2f} over {record["cases"]} cases; ' if record['cases'] else ''
-    base = '' if np.isnan(record['above']) else f'; ours was above random in {record["above"]:.0%} of all'
+    base = f'; ours was above random in {record["above"]:.0%} of {record["forecasts"]}' if record['forecasts'] else ''
     out.append(f'The judge, without labels, against accuracy: {rank}{named}{base}.')
   return '\n'.join(out)
 

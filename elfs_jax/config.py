@@ -24,8 +24,15 @@ def _any(default=None):
 
 
 def _path():
-  """A field for a path: 2024 and 1e5 are names."""
+  """A field for a path, a string: 2024 and 1e5 are names. None, where it is typed, is the word: `read_paths`."""
   return config_dict.placeholder(str)
+
+
+def read_paths(config):
+  """Paths typed as None become None."""
+  for name in ('path', 'images', 'labels'):
+    if config.data[name] == 'None':
+      config.data[name] = None
 
 
 def get_config():
@@ -112,9 +119,9 @@ def _training():
   training.batch = _any()            # None: 256, or 64 below 10,000 examples
   training.learning_rate = 0.1       # at the start, falling by a cosine
   training.final_rate = 1e-4         # at the end
-  training.momentum = 0.9
-  training.nesterov = True
-  training.weight_decay = 5e-4
+  training.momentum = 0.9            # of the gradient
+  training.nesterov = True           # momentum that looks ahead
+  training.weight_decay = 5e-4       # of all weights
   training.crop = _any()             # pixels of reflect padding before a random crop; None: an eighth of the side
   training.flip = False              # a mirror image is the same thing: some views are mirrored
   training.resized_crop = False      # crops of random size, as on ImageNet, in place of padding
@@ -126,7 +133,7 @@ def benchmark():
   section = ConfigDict()
   section.rates = (0.9, 0.8, 0.7)    # shares pruned
   section.methods = 'all'            # or names, with commas between; a wrong one is answered with the list
-  section.seeds = 5
+  section.seeds = 5                  # of the whole pipeline, the split and the classifier
   section.randoms = 4                # random subsets a seed; all methods are compared with the mean of them
   section.classifier = 'head'        # head: an MLP on the embeddings, seconds; network: `evaluate`'s, on the images
   section.steps = 1000               # of the classifier, the same for every method and rate
@@ -248,17 +255,15 @@ def check(config, n, *, has_images, has_embeddings):
   if not isinstance(config.seed, int) or config.seed < 0:
     raise ValueError(f'seed={config.seed!r} must be a whole number, 0 or more')
   _check_sizes(config)
-  _check_training('proxy', config, n, has_images)
-  _check_training('evaluate', config, n, has_images)
+  _check_training('proxy', config, has_images)
+  _check_training('evaluate', config, has_images)
   classes = config.cluster.num_classes
   if classes is not None and not (isinstance(classes, int) and 2 <= classes <= n):
     raise ValueError(f'cluster.num_classes={classes!r} must be a whole number from 2 to the number of examples, {n}')
   if not 1 <= config.neighbors.k < n:
     raise ValueError(f'neighbors.k={config.neighbors.k} must be at least 1 and below the number of examples, {n}: '
                      'lower it or bring more examples')
-  if n < 2 * config.mesh.shards:
-    raise ValueError(f'mesh.shards={config.mesh.shards} leaves fewer than two of {n} examples to each logical shard: '
-                     'lower it to a smaller power of two or bring more examples')
+  _check_shards(config, n)
 
 
 def _check_sizes(config):
@@ -276,23 +281,33 @@ def _check_sizes(config):
   _one_of('cluster.init', config.cluster.init, ('random', 'kmeans'))
   for section in ('embed', 'cluster', 'proxy', 'evaluate'):
     rate = config[section].learning_rate
-    if rate is not None and not (_is_number(rate) and 0 < rate < np.inf):
+    if not (_is_number(rate) and 0 < rate < np.inf):
       raise ValueError(f'{section}.learning_rate={rate!r} must be a number above 0')
 
 
-def _check_training(section, config, n, has_images):
+def _check_shards(config, n):
+  """Refuse logical shards that the proxy's examples or batch can't be shared among."""
+  from elfs_jax import recipes
+  shards, batch = config.mesh.shards, recipes.batch_of(config.proxy, n)
+  if shards < 1 or shards & (shards - 1):
+    raise ValueError(f'mesh.shards={shards} must be a power of two, such as 16')
+  if n < 2 * shards:
+    raise ValueError(f'mesh.shards={shards} leaves fewer than two of {n} examples to each logical shard: lower it to a '
+                     'smaller power of two or bring more examples')
+  if batch % shards:
+    raise ValueError(f'proxy.batch={batch} must be a multiple of mesh.shards={shards}')
+
+
+def _check_training(section, config, has_images):
   """Refuse what `train.fit` could not train; None is chosen from the data."""
-  from elfs_jax import networks, recipes  # Here, so that `--help` need not wait for JAX.
-  settings, shards = config[section], config.mesh.shards
+  from elfs_jax import networks  # Here, so that `--help` need not wait for JAX.
+  settings = config[section]
   if settings.network is not None:
     _one_of(f'{section}.network', settings.network, networks.NAMES)
   if settings.network not in (None, 'mlp') and not has_images:
     raise ValueError(f'{section}.network={settings.network} needs images, and only embeddings were given: use mlp')
-  batch = recipes.batch_of(settings, n)
-  if batch % shards:
-    raise ValueError(f'{section}.batch={batch} must be a multiple of mesh.shards={shards}')
-  if not 0 <= settings.momentum < 1:
-    raise ValueError(f'{section}.momentum={settings.momentum} must be a number in [0, 1)')
+  if not (_is_number(settings.momentum) and 0 <= settings.momentum < 1):
+    raise ValueError(f'{section}.momentum={settings.momentum!r} must be a number in [0, 1)')
 
 
 def _one_of(name, value, choices):

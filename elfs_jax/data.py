@@ -84,7 +84,9 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
     fields['labels'] = readers.parents(fields.get('ids'), path if images is None else images)
     fields['class_names'] = sorted(set(fields['labels']))
   elif labels is not None:
-    fields |= {'labels': readers.label_file(labels, fields.get('ids')), 'labels_from': labels}
+    rows = np.shape(fields['embeddings'] if 'embeddings' in fields else fields['images'])[:1]
+    ids = fields.get('ids') or [str(i) for i in range(*rows or (0,))]
+    fields |= {'labels': readers.label_file(labels, ids), 'labels_from': labels}
     fields.pop('class_names', None)
   return _dataset(where=f'{name} data' if path is None else str(path), **fields)
 
@@ -183,16 +185,16 @@ def _embeddings(embeddings, what):
     file = '; read a file by np.load first' if embeddings.dtype.kind in 'OSU' else ''
     raise ValueError(f'{what} are {embeddings.dtype} {embeddings.shape}; give floats [N,D] with at least one row{file}')
   with np.errstate(over='ignore'):
-    embeddings = embeddings.astype(np.float32)
-  bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-  if len(bad):
+    single = embeddings.astype(np.float32)
+  bad = np.flatnonzero(~np.isfinite(single).all(axis=1))
+  if len(bad) and not (len(bad) == len(embeddings) and np.isfinite(embeddings).all()):
     rows = ', '.join(map(str, bad[:5])) + (', ...' if len(bad) > 5 else '')
     raise ValueError(f'{what} hold NaN or infinity in {len(bad)} of {len(embeddings)} rows ({rows}); '
                      'leave those examples out or embed them again')
-  largest = float(np.abs(embeddings).max())
+  largest = max(float(embeddings.max()), -float(embeddings.min()))
   if largest and not 1e-9 < largest < 1e12:  # Beyond, float32 has no room for their squares.
     raise ValueError(f'{what} reach {largest:.1e}; scale them all by one number so that they reach about 1')
-  return embeddings
+  return single
 
 
 def _labels(labels, n, class_names, what, missing=''):

@@ -141,10 +141,12 @@ def pin_threads():
   own setting for it, which it reads once: where JAX has run already and would take another number, this warns.
   """
   threads = max(8, os.cpu_count())
-  if 'NPROC' not in os.environ and threads > os.cpu_count() and _started() and jax.default_backend() == 'cpu':
-    warnings.warn('JAX has run in this process before elfs_jax, so the coreset may differ from the one that launch.py or '
-                  f'another notebook gives: restart and set the environment variable NPROC={threads} before the first '
-                  'use of JAX', stacklevel=3)
+  if 'NPROC' not in os.environ and _started() and jax.default_backend() == 'cpu':
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    if max(cores, jax.local_device_count()) != threads:
+      warnings.warn('JAX has run in this process before elfs_jax, so the coreset may differ from the one that '
+                    f'launch.py or another notebook gives: restart and set the environment variable NPROC={threads} '
+                    'before the first use of JAX', stacklevel=3)
   os.environ.setdefault('NPROC', str(threads))
 
 

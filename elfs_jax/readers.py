@@ -1,6 +1,8 @@
 """Readers: one function for each kind of input, from its files to a dict of unchecked arrays. `data` checks them."""
+import collections
 import csv
 import gzip
+import io
 import os
 import pathlib
 import zipfile
@@ -94,11 +96,11 @@ def numpy_file(path, needed, optional):
   raise ValueError(f'{path}: holds {names} and no array named {needed!r}; save it with np.savez(file, {needed}=...)')
 
 
-def label_file(path, ids=None):
-  """N labels from an .npy, a .txt (one a line) or a .csv (one column, or the column `label`).
+def label_file(path, ids):
+  """N labels in the order of `ids` [N], from an .npy, a .txt (one a line) or a .csv (one column, or `label`).
 
-  They are in the order of the examples, but for a .csv with one of NAME_COLUMNS, whose rows go to the example of that
-  name: one of `ids`, or its number, from 0. Rows of other names are left out.
+  That is the file's order, but for a .csv with one of NAME_COLUMNS beside `label`: there each row goes to the example
+  of that name, and rows of other names are left out.
   """
   file = pathlib.Path(path).expanduser()
   if not file.is_file():
@@ -108,34 +110,45 @@ def label_file(path, ids=None):
   if file.suffix not in ('.txt', '.csv'):
     raise ValueError(f'{path}: labels come as .npy, .txt or .csv')
   try:
-    text = file.read_text('utf-8-sig')
+    text = file.read_bytes().decode('utf-8-sig')  # A name may hold any kind of line's end.
   except UnicodeDecodeError:
     raise ValueError(f'{path}: not UTF-8 text; save the labels again as UTF-8') from None
   if file.suffix == '.txt':
     return [line.strip() for line in text.rstrip().splitlines()]
-  rows = [row for row in csv.reader(text.splitlines()) if row]
+  return _label_table(path, text, ids)
+
+
+def _label_table(path, text, ids):
+  try:
+    rows = [row for row in csv.reader(io.StringIO(text, newline='')) if any(cell.strip() for cell in row)]
+  except csv.Error as error:
+    raise ValueError(f'{path}: not a sound .csv ({error}); save it again') from None
   header = [cell.strip().lower() for cell in rows[0]] if rows else []
-  if 'label' not in header and any(len(row) > 1 for row in rows):
-    raise ValueError(f"{path}: several columns and none named 'label'; name the one that holds the labels")
-  column, first = (header.index('label'), 1) if 'label' in header else (0, 0)
-  by = next((header.index(name) for name in NAME_COLUMNS if first and name in header), column)
-  short = next((i for i, row in enumerate(rows) if len(row) <= max(column, by)), None)
+  if 'label' not in header:
+    if any(len(row) > 1 for row in rows):
+      raise ValueError(f"{path}: several columns and none named 'label'; name the one that holds the labels")
+    return [row[0].strip() for row in rows]
+  column, named = header.index('label'), [header.index(name) for name in NAME_COLUMNS if name in header]
+  short = next((i for i, row in enumerate(rows) if len(row) <= max(column, *named, 0)), None)
   if short is not None:
     raise ValueError(f'{path}: row {short + 1} has no label; give every row one')
-  labels = [row[column].strip() for row in rows[first:]]
-  return labels if by == column else _by_name(path, [row[by].strip() for row in rows[first:]], labels, ids)
+  labels = [row[column].strip() for row in rows[1:]]
+  return _by_name(path, [[row[i] for row in rows[1:]] for i in named], labels, ids) if named else labels
 
 
-def _by_name(path, names, labels, ids):
-  found = dict(zip(names, labels))
-  if len(found) < len(names):
-    again = next(name for i, name in enumerate(names) if name in names[:i])
+def _by_name(path, columns, labels, ids):
+  """The labels of `ids` by the column, a list of names, that knows most of them."""
+  def unknown(names):
+    known = {*names, *(name.strip() for name in names)}
+    return [name for name in ids if name not in known]
+  names = min(columns, key=lambda names: len(unknown(names)))
+  missing, (again, times) = unknown(names), collections.Counter(names).most_common(1)[0] if names else ('', 0)
+  if times > 1:
     raise ValueError(f'{path}: {again!r} stands more than once; give every example one label')
-  ids = [str(i) for i in range(len(found))] if ids is None else ids
-  missing = [name for name in ids if name not in found]
   if missing:
     raise ValueError(f'{path}: no row for {missing[0]!r} ({len(missing)} of {len(ids)} have none); name the examples '
                      "as coreset.csv's column id does, or leave that column out and keep their order")
+  found = dict(zip((name.strip() for name in names), labels)) | dict(zip(names, labels))
   return [found[name] for name in ids]
 
 

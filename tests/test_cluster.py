@@ -296,6 +296,15 @@ def test_the_number_of_separated_clusters_is_found():
     cluster.choose_num_classes(X_ND[:2])
 
 
+def test_a_number_is_guessed_where_every_grade_is_negative():
+  rng = np.random.default_rng(0)  # A tight crowd amid a spread of many dimensions.
+  around_ND = rng.normal(size=(300, 500))
+  around_ND /= np.linalg.norm(around_ND, axis=1, keepdims=True)
+  x_ND = np.c_[np.full(300, np.cos(0.6)), np.sin(0.6) * around_ND]
+  x_ND[:15], x_ND[:15, 0] = 1e-3 * np.c_[np.zeros(15), around_ND[:15]], 1
+  assert all(2 <= cluster.choose_num_classes(x_ND, seed=seed) <= 30 for seed in range(6))
+
+
 def test_where_the_grade_is_flat_the_guess_is_the_least_number(monkeypatch):
   angle_N = np.random.default_rng(0).uniform(0, 2 * np.pi, 1000)
   circle_ND = np.stack([np.cos(angle_N), np.sin(angle_N)], 1)  # It has no number of its own: 30 is as good as 70.

@@ -1,3 +1,4 @@
+import csv
 import gzip
 import os
 import struct
@@ -5,11 +6,12 @@ import sys
 import types
 import warnings
 
+from hypothesis import given, strategies as st
 import numpy as np
 import pytest
 from PIL import Image
 
-from elfs_jax import data, folder
+from elfs_jax import data, folder, readers
 
 
 def picture(height=40, width=60, seed=0):
@@ -220,8 +222,23 @@ def test_labels_by_name_in_any_order(photos, tmp_path):
     dataset = data.load('folder', photos, labels=tmp_path / 'l.csv', size=8)
     assert dataset.labels.tolist() == [0, 1, 2, 0] and dataset.class_names == ['kind 0', 'kind 1', 'kind 2']
   np.save(tmp_path / 'e.npy', np.eye(4, 3))
-  (tmp_path / 'l.csv').write_text('id,label\n2,a\n0,b\n1,a\n3,c\n')
+  (tmp_path / 'l.csv').write_text('id,file,label\n71,2,a\n72,0,b\n73,1,a\n74,3,c\n75,99,c\n,,\n')
   assert data.load('embeddings', tmp_path / 'e.npy', labels=tmp_path / 'l.csv').labels.tolist() == [1, 0, 0, 2]
+  (tmp_path / 'l.csv').write_text('id,label\n0,a\n2,b\n')
+  with pytest.raises(ValueError) as error:
+    data.load('embeddings', tmp_path / 'e.npy', labels=tmp_path / 'l.csv')
+  one_line(error, "no row for '1'", '2 of 4')
+
+
+NAME = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), min_size=1)
+
+
+@given(st.lists(st.tuples(NAME, st.integers(0, 5)), min_size=1, unique_by=lambda row: row[0]), st.randoms())
+def test_any_name_comes_back(tmp_path_factory, rows, random):
+  file, shuffled = tmp_path_factory.mktemp('names') / 'l.csv', random.sample(rows, len(rows))
+  with open(file, 'w', newline='', encoding='utf-8') as text:
+    csv.writer(text).writerows([('id', 'label'), *shuffled])
+  assert readers.label_file(file, [name for name, _ in rows]) == [str(label) for _, label in rows]
 
 
 def test_folders_named_by_numbers_keep_their_names(tmp_path):
@@ -343,7 +360,8 @@ def test_embeddings_that_are_not_finite_name_their_rows(tmp_path):
 
 @pytest.mark.parametrize('embeddings, words', [
   (np.ones(4), 'float64 (4,)'), (np.ones((4, 0)), '(4, 0)'), (np.ones((2, 2), complex), 'complex'),
-  ('e.npy', 'np.load'), (np.eye(4) * 1e-18, '1.0e-18'), (np.eye(4) * 1e25, '1.0e+25')])
+  ('e.npy', 'np.load'), (np.eye(4) * 1e-18, '1.0e-18'), (np.eye(4) * 1e25, '1.0e+25'),
+  (np.ones((4, 2)) * 1e300, '1.0e+300'), (np.eye(4) * 1e-50, '1.0e-50')])
 def test_bad_embeddings(embeddings, words):
   with pytest.raises(ValueError) as error:
     data.from_memory(embeddings=embeddings)

@@ -108,6 +108,7 @@ def test_bad_inputs(tmp_path, arrays):
   fails(launch(folder, f'--config.data.path={tmp_path}/missing', out), 'missing')
   fails(launch(folder, f'--config.data.path={tmp_path}/empty', out), 'empty')
   fails(launch(folder, '--config.data.path=2024_05', out), '2024_05')  # A name, not a number.
+  fails(launch(folder, '--config.data.path=None', '--config.data.labels=None', out), 'needs data.path')
   fails(launch(embeddings, f'--config.data.path={tmp_path}/nan.npy', out), '10')
   fails(launch('--config=configs/arrays.py', f'--config.data.path={tmp_path}/five.npy', out), '5')
   assert not (tmp_path / 'out').exists()
@@ -120,6 +121,7 @@ def test_a_notebook_that_has_used_jax_is_warned():
   script = """
 import os, sys, warnings
 os.cpu_count = lambda: 2
+os.sched_getaffinity = lambda _: {0, 1}
 import jax
 if sys.argv[1] == 'used': jax.numpy.ones(3).block_until_ready()
 from elfs_jax import mesh
@@ -127,7 +129,7 @@ mesh.pin_threads()
 mesh.pin_threads()
 print(os.environ['NPROC'])
 """
-  environment = {name: value for name, value in os.environ.items() if name != 'NPROC'} | {'JAX_PLATFORMS': 'cpu'}
+  environment = {name: value for name, value in os.environ.items() if name not in ('NPROC', 'XLA_FLAGS')}
   for used in ('used', 'fresh'):
     process = subprocess.run([sys.executable, '-c', script, used], capture_output=True, text=True, env=environment,
                              cwd=ROOT, check=True)

@@ -273,11 +273,13 @@ def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value,
   assert '\n' not in str(error.value) and not (tmp_path / 'new').exists()
 
 
-def test_more_shards_than_a_batch_chosen_from_the_data(tiny, blobs, tmp_path):
-  images = np.concatenate([blobs[0]] * 3)
-  tiny.mesh.shards, tiny.proxy.batch, tiny.evaluate.batch = 128, None, None
-  with pytest.raises(ValueError, match='proxy.batch=64 must be a multiple of mesh.shards=128'):
-    run(tiny, images, tmp_path / 'new')
+@pytest.mark.parametrize('shards, words', [
+    (128, 'proxy.batch=64 must be a multiple of mesh.shards=128'), (0, 'mesh.shards=0 must be a power of two'),
+    (3, 'mesh.shards=3 must be a power of two'), (256, 'fewer than two of 360')])
+def test_shards_that_the_proxy_cannot_have(tiny, blobs, tmp_path, shards, words):
+  tiny.mesh.shards = shards
+  with pytest.raises(ValueError, match=words):
+    run(tiny, np.concatenate([blobs[0]] * 3), tmp_path / 'new')
   assert not (tmp_path / 'new').exists()
 
 
