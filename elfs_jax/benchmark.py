@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from elfs_jax import (artifacts, cluster, compare, config as config_lib, data, evaluate, judge, mesh, methods, pipeline,
-                      recipes, select, train)
+from elfs_jax import (artifacts, checks, cluster, compare, data, evaluate, judge, mesh, methods, pipeline, recipes,
+                      select, train)
 
 COLUMNS = ('data', 'encoder', 'clustering', 'proxy', 'classifier', 'settings', 'rate', 'method', 'beta', 'seed', 'n',
            'accuracy', 'choose_seconds', 'train_seconds', 'judge', 'forecast', 'forecast_half')
@@ -117,7 +117,7 @@ def _check_pool(dataset, config):
   with config.ignore_type():
     config.select.budget = 1 - min(config.benchmark.rates)
   try:
-    config_lib.check(config, pool, has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None)
+    checks.check(config, pool, has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None)
   except ValueError as error:
     aside = len(dataset.ids) - pool
     raise ValueError(f'{error}' + (f' ({aside} of {aside + pool} are set aside to test on)' if aside else '')) from None

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elfs_jax import (artifacts, cluster, config as config_lib, data, embed, judge, mesh as mesh_lib, neighbors,
-                      outcome, proxy, recipes, select, summary, workdir as store)
+from elfs_jax import (artifacts, checks, cluster, data, embed, judge, mesh as mesh_lib, neighbors, outcome, proxy,
+                      recipes, select, summary, workdir as store)
 from elfs_jax.encoders import self_supervised
 
 GRAPH_ORDER = 0x7135  # Seeds the order in which the graph is made: that of the files is often by class.
@@ -40,8 +40,8 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
   Raises: ValueError in one line for settings that the data can't meet, before any long work.
   """
   dataset = _without_labels(dataset)
-  config_lib.check(config, len(dataset.ids), has_images=dataset.images is not None,
-                   has_embeddings=dataset.embeddings is not None)
+  checks.check(config, len(dataset.ids), has_images=dataset.images is not None,
+               has_embeddings=dataset.embeddings is not None)
   run = _start(workdir, config, say, progress)
   identity = store.claim(run.workdir, config, dataset)
   embeddings, _, key = _embed(run, dataset, identity)

@@ -265,7 +265,9 @@ def test_a_killed_run_goes_on_to_the_same_coreset(stage, tiny, blobs, tmp_path, 
     ('select.balance', 1.5, 'from 0 to 1'), ('select.balance', None, 'from 0 to 1'),
     ('select.balance', float('nan'), 'from 0 to 1'), ('judge.betas', ('a',), 'numbers in'),
     ('judge.betas', (0.1, 1.0), 'numbers in'), ('proxy.crop', -1, 'crop=-1'), ('embed.learning_rate', -1.0, 'above 0'),
-    ('cluster.learning_rate', float('nan'), 'above 0'), ('evaluate.momentum', 2.0, 'momentum=2.0')])
+    ('cluster.learning_rate', float('nan'), 'above 0'), ('evaluate.momentum', 2.0, 'momentum=2.0'),
+    ('cluster.teacher_momentum', 1.0, r'in \[0, 1\)'), ('proxy.weight_decay', -1.0, '0 or more'),
+    ('proxy.final_rate', float('nan'), '0 or more'), ('cluster.warmup_epochs', -1, 'warmup_epochs=-1')])
 def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value, words):
   tiny.update_from_flattened_dict({field: value})
   with pytest.raises(ValueError, match=words) as error:
