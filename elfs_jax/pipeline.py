@@ -80,7 +80,9 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   """
   chosen, current = select_from(dataset, config, workdir, say=say, progress=progress)
   metrics = outcome.write_report(current, dataset, chosen)
-  say(summary.text(metrics))
+  words = summary.text(metrics)
+  if words:
+    say(words)
   say(f'results in {current.workdir}: coreset.csv, report.html and more')
   return chosen, metrics
 

@@ -29,7 +29,7 @@ def forecast_words(judged):
 
 
 def text(metrics):
-  """What a run says at its end, for a terminal: the table, where there are labels, and the headline."""
+  """What a run says at its end, for a terminal: the table, where there are labels, and what the judge has not said."""
   lines = []
   if 'quality' in metrics:
     q = metrics['quality']
@@ -41,7 +41,8 @@ def text(metrics):
     for row in [('trained on', 'examples', 'mean', 'spread', '95 % interval', ''), *_rows(metrics)]:
       lines.append('  ' + '  '.join(cell.ljust(w) if i == 0 else cell.rjust(w)
                                     for i, (cell, w) in enumerate(zip(row, widths))) + '  ' + row[-1])
-  lines.append(headline(metrics))
+  if 'accuracy' in metrics or 'judge' not in metrics:
+    lines.append(headline(metrics))
   return '\n'.join(lines)
 
 

@@ -94,7 +94,8 @@ def write(run, dataset, chosen, identity):
   artifacts.write_array(run.workdir / 'coreset.npy', chosen.indices)
   if dataset.skipped:
     artifacts.write_rows(run.workdir / 'skipped.csv', ['path', 'reason'], dataset.skipped)
-    run.say(f'{len(dataset.skipped)} files could not be read: {run.workdir / "skipped.csv"}')
+    count = len(dataset.skipped)
+    run.say(f'{count} file{"s" * (count > 1)} could not be read: {run.workdir / "skipped.csv"}')
   rows = [[rank, i, ids[i], int(chosen.pseudo_labels[i]), *(repr(float(chosen.scores[s][i])) for s in names)]
           for rank, i in enumerate(chosen.indices.tolist())]
   artifacts.write_rows(run.workdir / 'coreset.csv', ['rank', 'index', 'id', 'pseudo_label', *names], rows)

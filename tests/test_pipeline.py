@@ -98,6 +98,7 @@ def test_a_proxy_left_open_is_the_one_that_the_method_was_published_with(tiny, b
   tiny.select.method, tiny.select.beta, said = method, 0.1, []
   run(tiny, blobs[0], tmp_path, say=said.append)
   assert any(line.startswith(f'  {network}, 2 epochs') for line in said)
+  assert said[-2] == '12 of 120 examples chosen' and all(line.strip() for line in said)
 
 
 def test_the_python_way_gives_the_same_coreset(tiny, blobs, tmp_path):
