@@ -86,8 +86,8 @@ def cached(path, key, compute):
 class Checkpoint:
   """The state of one long stage on disk (Orbax), so that a killed run goes on where it was, to the same bits.
 
-  A checkpoint that is damaged (by its checksum) or made under another key is dropped. `save` is an `on_epoch` callback; it writes at most
-  once a minute.
+  A checkpoint that is damaged (by its checksum) or made under another key is dropped. `save` is an `on_epoch` callback;
+  it writes at most once a minute.
   """
 
   def __init__(self, folder, key):

@@ -1,7 +1,7 @@
 """Checks of the settings against the data: refused in one line, before any long work."""
 import numpy as np
 
-from elfs_jax import networks, recipes, select
+from elfs_jax import mesh, networks, recipes, select
 
 
 def check(config, n, *, has_images, has_embeddings):
@@ -79,8 +79,7 @@ def _check_rates(config):
 def _check_shards(config, n):
   """Refuse logical shards that the proxy's examples or batch can't be shared among."""
   shards, batch = config.mesh.shards, recipes.batch_of(config.proxy, n)
-  if shards < 1 or shards & (shards - 1):
-    raise ValueError(f'mesh.shards={shards} must be a power of two, such as 16')
+  mesh.check_shards(shards)
   if n < 2 * shards:
     raise ValueError(f'mesh.shards={shards} leaves fewer than two of {n} examples to each logical shard: lower it to a '
                      'smaller power of two or bring more examples')

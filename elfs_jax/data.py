@@ -84,8 +84,8 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
     fields['labels'] = readers.parents(fields.get('ids'), path if images is None else images)
     fields['class_names'] = sorted(set(fields['labels']))
   elif labels is not None:
-    rows = np.shape(fields['embeddings'] if 'embeddings' in fields else fields['images'])[:1]
-    ids = fields.get('ids') or [str(i) for i in range(*rows or (0,))]
+    count = (*np.shape(fields['embeddings'] if 'embeddings' in fields else fields['images']), 0)[0]
+    ids = fields.get('ids') or [str(i) for i in range(count)]
     fields |= {'labels': readers.label_file(labels, ids), 'labels_from': labels}
     fields.pop('class_names', None)
   return _dataset(where=f'{name} data' if path is None else str(path), **fields)

@@ -27,11 +27,16 @@ def data_mesh(shards, devices=None):
   Returns: `jax.sharding.Mesh` with the axis `data`, its size a power of two that divides S.
   Raises: ValueError if `shards` is no power of two.
   """
-  if shards < 1 or shards & (shards - 1):
-    raise ValueError(f'mesh.shards={shards} must be a power of two, such as 16')
+  check_shards(shards)
   devices = list(jax.devices() if devices is None else devices)
   count = min(shards, 1 << (len(devices).bit_length() - 1))
   return Mesh(np.array(devices[:count]), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def check_shards(shards):
+  """Raises: ValueError if `shards`, the number of logical shards, is no power of two."""
+  if shards < 1 or shards & (shards - 1):
+    raise ValueError(f'mesh.shards={shards} must be a power of two, such as 16')
 
 
 def shard(mesh, array):

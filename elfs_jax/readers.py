@@ -138,18 +138,16 @@ def _label_table(path, text, ids):
 
 def _by_name(path, columns, labels, ids):
   """The labels of `ids` by the column, a list of names, that knows most of them."""
-  def unknown(names):
-    known = {*names, *(name.strip() for name in names)}
-    return [name for name in ids if name not in known]
-  names = min(columns, key=lambda names: len(unknown(names)))
-  missing, (again, times) = unknown(names), collections.Counter(names).most_common(1)[0] if names else ('', 0)
-  if times > 1:
+  tables = [dict(zip(map(str.strip, names), labels)) | dict(zip(names, labels)) for names in columns]
+  missing = [[name for name in ids if name not in table] for table in tables]
+  best = min(range(len(tables)), key=lambda column: len(missing[column]))
+  again = next((name for name, times in collections.Counter(columns[best]).items() if times > 1), None)
+  if again is not None:
     raise ValueError(f'{path}: {again!r} stands more than once; give every example one label')
-  if missing:
-    raise ValueError(f'{path}: no row for {missing[0]!r} ({len(missing)} of {len(ids)} have none); name the examples '
-                     "as coreset.csv's column id does, or leave that column out and keep their order")
-  found = dict(zip((name.strip() for name in names), labels)) | dict(zip(names, labels))
-  return [found[name] for name in ids]
+  if missing[best]:
+    raise ValueError(f'{path}: no row for {missing[best][0]!r} ({len(missing[best])} of {len(ids)} have none); name '
+                     "the examples as coreset.csv's column id does, or leave that column out and keep their order")
+  return [tables[best][name] for name in ids]
 
 
 def parents(ids, path):

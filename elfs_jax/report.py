@@ -6,6 +6,8 @@ import pathlib
 
 import numpy as np
 
+from elfs_jax import select
+
 SHOWN = 24  # thumbnails a group
 THUMBNAIL = 128  # pixels, at most
 BINS = 50
@@ -62,7 +64,7 @@ def left_out(difficulty, kept, beta):
   """
   others = np.setdiff1d(np.arange(len(difficulty)), kept)
   others = others[np.argsort(-difficulty[others], kind='stable')]
-  cut = math.floor(beta * len(difficulty) + 1e-9)
+  cut = select.floor_count(beta, len(difficulty))
   return others[:cut], others[cut:]
 
 

@@ -26,7 +26,7 @@ def stage(run, name, key, compute):
   run.say(f'[{name}] ...')
   arrays, reused = artifacts.cached(run.workdir / 'stages' / f'{name}.npz', key, compute)
   if not reused:
-    artifacts.Checkpoint(run.workdir / 'checkpoints' / name, key).clear()  # Not before the stage is kept.
+    _checkpoint(run, name, key).clear()  # Not before the stage is kept.
   run.times[name] = time.monotonic() - start
   run.say(f'[{name}] ' + ('reused' if reused else f'done in {run.times[name]:.1f} s'))
   return {name: value if value.ndim else value.item() for name, value in arrays.items()}
@@ -34,11 +34,15 @@ def stage(run, name, key, compute):
 
 def checkpointed(run, name, key):
   """Arguments that let a stage's training go on where a killed run stopped."""
-  checkpoint = artifacts.Checkpoint(run.workdir / 'checkpoints' / name, key)
+  checkpoint = _checkpoint(run, name, key)
   state = checkpoint.restore()
   if state is not None:
     run.say('  going on from the checkpoint of a run that was stopped')
   return {'state': state, 'on_epoch': checkpoint.save}
+
+
+def _checkpoint(run, name, key):
+  return artifacts.Checkpoint(run.workdir / 'checkpoints' / name, key)
 
 
 def claim(workdir, config, dataset):

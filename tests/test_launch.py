@@ -57,7 +57,6 @@ def test_help_is_fast_and_lists_every_field():
 
 
 def test_help_does_not_import_jax():
-  import subprocess, sys
   code = "import sys; sys.modules['jax'] = None; sys.argv = ['launch.py', '--help']; import runpy; " \
          "runpy.run_path('launch.py', run_name='__main__')"
   assert subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True).returncode == 0
