@@ -13,8 +13,10 @@ import zlib
 
 import numpy as np
 
-VERSION = 5  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
+VERSION = 6  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
 CHECKPOINT_SECONDS = 60
+# Of a zip (.npz) with changed bytes: also an unknown compression, or one that seems encrypted.
+DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def fingerprint(*parts):
@@ -25,7 +27,7 @@ def fingerprint(*parts):
       digest.update(f'{part.dtype}{part.shape}'.encode())
       digest.update(memoryview(np.ascontiguousarray(part)).cast('B') if part.size else b'')
     else:
-      digest.update(json.dumps(part, sort_keys=True).encode())
+      digest.update(json.dumps(part, sort_keys=True).encode() + b'\n')  # Its end: 1, 32 is not 13, 2.
   return digest.hexdigest()
 
 
@@ -37,11 +39,17 @@ def write(path, save):
   try:
     with os.fdopen(handle, 'wb') as file:
       save(file)
-    os.chmod(temporary, 0o644)
+    os.chmod(temporary, 0o666 & ~_umask())
     os.replace(temporary, path)
   except BaseException:
     pathlib.Path(temporary).unlink(missing_ok=True)
     raise
+
+
+def _umask():
+  umask = os.umask(0)  # There is no way to read it alone.
+  os.umask(umask)
+  return umask
 
 
 def write_text(path, text):
@@ -76,7 +84,7 @@ def cached(path, key, compute):
     with np.load(path, allow_pickle=False) as file:
       if str(file['key']) == key:
         return {name: file[name] for name in file.files if name != 'key'}, True
-  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+  except DAMAGED:
     pass
   arrays = {name: np.asarray(value) for name, value in compute().items()}
   write_arrays(path, arrays | {'key': np.array(key)})

@@ -3,6 +3,9 @@ import numpy as np
 
 from elfs_jax import mesh, networks, recipes, select
 
+MAX_SEED = 2 ** 31  # scikit-learn's end at 2 ** 32, and some stages count up from it.
+LEAST_ROWS = 4  # Of a batch in each logical shard: batch norm sees no more, and of one row learns nothing.
+
 
 def check(config, n, *, has_images, has_embeddings):
   """Refuse, in one line and before any long work, settings that n examples can't meet. Raises: ValueError."""
@@ -30,8 +33,8 @@ def check(config, n, *, has_images, has_embeddings):
     raise ValueError(f'judge.betas={config.judge.betas} must be numbers in [0, 1)')
   if not (_is_number(config.select.balance) and 0 <= config.select.balance <= 1):
     raise ValueError(f'select.balance={config.select.balance} must be a number from 0 to 1')
-  if not isinstance(config.seed, int) or config.seed < 0:
-    raise ValueError(f'seed={config.seed!r} must be a whole number, 0 or more')
+  if not isinstance(config.seed, int) or not 0 <= config.seed < MAX_SEED:
+    raise ValueError(f'seed={config.seed!r} must be a whole number from 0 to {MAX_SEED - 1}')
   _check_sizes(config)
   _check_rates(config)
   _check_training('proxy', config, has_images)
@@ -51,12 +54,14 @@ def _check_sizes(config):
            'cluster': {'heads': 1, 'epochs': 1, 'batch': 1, 'warmup_epochs': 0},
            'embed': {'components': 1, 'epochs': 1, 'batch': 1, 'width': 1, 'refresh': 0},
            'proxy': {'epochs': 1, 'batch': 1, 'width': 1, 'crop': 0},
-           'evaluate': {'seeds': 1, 'steps': 1, 'batch': 1, 'width': 1, 'crop': 0}}
+           'evaluate': {'seeds': 1, 'steps': 1, 'batch': LEAST_ROWS, 'width': 1, 'crop': 0}}
   for section, fields in least.items():
     for name, bound in fields.items():
       value = config[section][name]
       if value is not None and (not isinstance(value, int) or value < bound):
         raise ValueError(f'{section}.{name}={value!r} must be a whole number, at least {bound}')
+  if not all(isinstance(width, int) and width >= 1 for width in config.cluster.hidden):
+    raise ValueError(f'cluster.hidden={config.cluster.hidden} must be whole numbers, 1 or more, such as (128, 64)')
   _one_of('cluster.init', config.cluster.init, ('random', 'kmeans'))
 
 
@@ -85,6 +90,9 @@ def _check_shards(config, n):
                      'smaller power of two or bring more examples')
   if batch % shards:
     raise ValueError(f'proxy.batch={batch} must be a multiple of mesh.shards={shards}')
+  if batch < LEAST_ROWS * shards:
+    raise ValueError(f'proxy.batch={batch} leaves fewer than {LEAST_ROWS} examples of a batch to each of {shards} logical '
+                     f'shards, too few for batch norm: raise it to {LEAST_ROWS * shards} or lower mesh.shards')
 
 
 def _check_training(section, config, has_images):

@@ -78,6 +78,8 @@ def temi(embeddings, neighbors, num_classes, *, heads, hidden=(512, 256), epochs
     if on_epoch is not None:
       on_epoch(epoch + 1, state)
   loss_H = np.asarray(state.loss)
+  if not np.isfinite(loss_H).all():
+    raise FloatingPointError(f'the loss of TEMI is {loss_H.tolist()}: lower cluster.learning_rate')
   best = int(np.argmin(loss_H))
   labels_N = temi_heads.predict(state.teacher, best, x_ND)
   start_N = np.asarray(state.start)

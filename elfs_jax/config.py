@@ -100,7 +100,8 @@ def get_config():
   config.evaluate.steps = 500        # of each training
 
   config.mesh = ConfigDict()
-  config.mesh.shards = 16            # logical shards; the number of devices gives the same bits, this does not
+  config.mesh.shards = 16            # logical shards, a power of two; the number of devices gives the same bits, this does
+                                     # not; each needs four examples of every batch
   return config.lock()
 
 

@@ -5,12 +5,11 @@ import gzip
 import io
 import os
 import pathlib
-import zipfile
 import zlib
 
 import numpy as np
 
-from elfs_jax import folder
+from elfs_jax import artifacts, folder
 
 DEBIAN_FASHION_MNIST = '/usr/share/datasets/fashion-mnist'
 FASHION_CLASSES = 'T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot'.split(',')
@@ -87,7 +86,7 @@ def numpy_file(path, needed, optional):
       if needed in content.files:
         return {key: content[key] for key in (needed, *optional) if key in content.files}
       names = ', '.join(content.files) or 'nothing'
-  except (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+  except artifacts.DAMAGED as error:
     # NumPy takes what it does not know for a pickle, and advises to load it all the same.
     unknown = isinstance(error, ValueError) and 'pickle' in str(error)
     reason = 'another format, or Python objects' if unknown else _one_line(error)

@@ -19,6 +19,7 @@ from elfs_jax.augment import augment
 
 SHUFFLE, AUGMENT = range(2)  # what a PRNG key is for
 PREDICT_BATCH = 512
+MOMENTS_ELEMENTS = 1 << 26  # In float64 at once: half a gigabyte, and their squares.
 
 
 class Recipe(NamedTuple):
@@ -268,8 +269,9 @@ def _moments(inputs):
   """
   channels = inputs.shape[-1] if inputs.ndim == 4 else inputs.shape[1]
   total, squares, count = np.zeros(channels), np.zeros(channels), 0
-  for start in range(0, len(inputs), 4096):
-    block = np.asarray(inputs[start:start + 4096], np.float64).reshape(-1, channels)
+  rows = min(4096, max(1, MOMENTS_ELEMENTS // inputs[0].size))
+  for start in range(0, len(inputs), rows):
+    block = np.asarray(inputs[start:start + rows], np.float64).reshape(-1, channels)
     total, squares, count = total + block.sum(0), squares + (block ** 2).sum(0), count + len(block)
   mean = total / count
   std = np.sqrt(np.maximum(squares / count - mean ** 2, 0))

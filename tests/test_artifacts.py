@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import numpy as np
@@ -24,6 +25,7 @@ def test_fingerprints_follow_the_content():
   assert len({base, artifacts.fingerprint(a.reshape(2, 3), {'x': 1, 'y': [2, 'z']}),
               artifacts.fingerprint(a.astype(np.int32), {'x': 1, 'y': [2, 'z']}),
               artifacts.fingerprint(a[::-1], {'x': 1, 'y': [2, 'z']}), artifacts.fingerprint(a, {'x': 2})}) == 5
+  assert artifacts.fingerprint('k', 1, 32) != artifacts.fingerprint('k', 13, 2)
 
 
 def test_a_stage_is_reused_until_its_key_changes_or_its_file_is_damaged(tmp_path):
@@ -38,6 +40,24 @@ def test_a_stage_is_reused_until_its_key_changes_or_its_file_is_damaged(tmp_path
       path.write_bytes(content)
     arrays, reused = artifacts.cached(path, key, compute)
     assert len(calls) == runs and (arrays['a'] == np.arange(1000)).all() and arrays['b'] == 3.5
+
+
+def test_a_stage_with_any_byte_changed_is_made_again_or_right(tmp_path):
+  path = tmp_path / 'stage.npz'
+  artifacts.cached(path, 'k', lambda: {'a': np.arange(3)})
+  content = path.read_bytes()
+  for place in range(len(content)):
+    path.write_bytes(content[:place] + bytes([content[place] ^ 0x41]) + content[place + 1:])
+    assert artifacts.cached(path, 'k', lambda: {'a': np.arange(3)})[0]['a'].tolist() == [0, 1, 2]
+
+
+def test_files_follow_the_umask(tmp_path):
+  before = os.umask(0o077)
+  try:
+    artifacts.write_text(tmp_path / 'a', 'mine')
+  finally:
+    os.umask(before)
+  assert (tmp_path / 'a').stat().st_mode & 0o777 == 0o600
 
 
 def test_a_checkpoint_comes_back_in_order_and_only_under_its_key(tmp_path, monkeypatch):

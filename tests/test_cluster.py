@@ -337,6 +337,11 @@ def test_bad_settings():
     cluster.temi(X_ND, NEAR_NK, 4, epochs=1, init='k-means', **FAST)
 
 
+def test_temi_that_diverges_is_an_error():
+  with pytest.raises(FloatingPointError, match='lower cluster.learning_rate'):
+    cluster.temi(X_ND, NEAR_NK, 4, epochs=5, **FAST | {'learning_rate': 1e20})
+
+
 def test_no_independent_clustering_is_the_pseudo_labels_again():
   from elfs_jax import evaluate
   from sklearn.datasets import load_digits

@@ -1,8 +1,10 @@
 import itertools
 
+import jax
 import numpy as np
+import pytest
 
-from elfs_jax import evaluate
+from elfs_jax import evaluate, mesh, recipes
 
 
 def test_cluster_accuracy_is_the_best_of_all_matchings():
@@ -31,6 +33,17 @@ def test_without_a_test_set_each_seed_sets_another_fifth_aside():
     assert sorted([*split.pool, *split.test]) == list(range(50)) and len(split.test) == 10
   assert set(found[0].test) != set(found[1].test)
   assert evaluate.splits(50, 2, has_test_set=True)[1].test is None
+
+
+@pytest.mark.parametrize('batch, examples', [(4, 120), (8, 120), (100, 120), (64, 12)])
+def test_no_device_is_left_with_too_few_rows_for_batch_norm(tiny, blobs, batch, examples):
+  images, labels = blobs
+  tiny.evaluate.batch, inputs = batch, images.reshape(len(images), -1).astype(np.float32)
+  def accuracy(devices):
+    return evaluate.downstream_accuracy(inputs, labels, np.arange(examples), inputs, labels, 4,
+                                        recipes.recipe_of(tiny.evaluate, inputs), steps=40,
+                                        mesh=mesh.data_mesh(8, jax.devices()[:devices]))
+  assert accuracy(8) > 0.9 and abs(accuracy(8) - accuracy(1)) < 0.1
 
 
 def test_the_verdict_needs_intervals_that_do_not_overlap():

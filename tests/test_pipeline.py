@@ -128,8 +128,8 @@ def test_the_python_way_takes_numpy_numbers_and_refuses_what_it_would_ignore(tin
 @pytest.mark.parametrize('field, value', [
     ('proxy.batch', 0), ('proxy.batch', 7), ('proxy.width', 0), ('proxy.learning_rate', 0.0), ('proxy.epochs', 0),
     ('proxy.network', 'foo'), ('evaluate.network', 'foo'), ('evaluate.seeds', 0), ('evaluate.batch', 0),
-    ('cluster.batch', 0), ('cluster.init', 'foo'), ('judge.betas', (-0.1, 0.2)), ('seed', -1), ('mesh.shards', 3),
-    ('mesh.shards', 64)])
+    ('cluster.batch', 0), ('cluster.init', 'foo'), ('judge.betas', (-0.1, 0.2)), ('seed', -1), ('seed', 2 ** 31),
+    ('mesh.shards', 3), ('mesh.shards', 64), ('mesh.shards', 32), ('cluster.hidden', (0,)), ('evaluate.batch', 2)])
 def test_what_could_not_be_trained_is_refused_before_any_work(tiny, blobs, tmp_path, field, value):
   with tiny.ignore_type():
     tiny.update_from_flattened_dict({field: value})
