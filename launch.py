@@ -9,6 +9,7 @@ Flags:
   --config.FIELD=VALUE   override one setting, for example --config.select.budget=10% or --config.select.beta=0.3
   --workdir=FOLDER       where results go (default runs/NAME, after the settings file); what did not change is reused
 """
+import os
 import pathlib
 import sys
 
@@ -57,7 +58,9 @@ def main(argv):
   except (ValueError, OSError, FloatingPointError) as error:
     fail(error)
   except KeyboardInterrupt:
-    sys.exit('stopped; the same command goes on from here')
+    print('stopped; the same command goes on from here', file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(130)  # A thread that compiles would crash while Python is taken down around it.
 
 
 def fail(error):

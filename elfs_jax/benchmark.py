@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from elfs_jax import (artifacts, checks, cluster, compare, data, evaluate, judge, mesh, methods, pipeline, recipes,
-                      select, train)
+                      select, train, workdir as store)
 
 COLUMNS = ('data', 'encoder', 'clustering', 'proxy', 'classifier', 'settings', 'rate', 'method', 'beta', 'seed', 'n',
            'accuracy', 'choose_seconds', 'train_seconds', 'judge', 'forecast', 'forecast_half')
@@ -31,6 +31,12 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   settings, workdir = config.benchmark, pathlib.Path(workdir)
   table = _asked_for(settings.methods, methods.table(config.judge.betas, settings.randoms))
   _check(dataset, config)
+  with store.alone(workdir):
+    return _run(dataset, config, table, workdir, say, progress)
+
+
+def _run(dataset, config, table, workdir, say, progress):
+  settings = config.benchmark
   embeddings, encoder = _embed_all(dataset, config, workdir / 'embed', say, progress)
   parts = (dataset.images, dataset.embeddings, dataset.labels, dataset.test_images, dataset.test_labels)
   fixed = _what_is_compared(config, encoder, artifacts.fingerprint(*(part for part in parts if part is not None)))
@@ -49,9 +55,12 @@ def run(dataset, config, workdir, *, say=print, progress=None):
       if progress:
         left = progress(left, desc=f'seed {seed}, {rate:.0%} pruned', total=len(left))
       for row in _grade_once(grade, _choose(pool, rate, left, min(settings.rates), orders)):
-        rows = _add(path, dict.fromkeys(COLUMNS) | fixed | {'rate': rate, 'seed': seed} | row)
+        rows.append(dict.fromkeys(COLUMNS) | fixed | {'rate': rate, 'seed': seed} | row)
+        write(path, rows)
     say(f'[seed {seed}] {time.monotonic() - start:.0f} s')
-  mine = [row for row in rows if row['settings'] == fixed['settings'] and row['rate'] in settings.rates]
+  names = {method.name for method in table}
+  mine = [row for row in rows if row['settings'] == fixed['settings'] and row['rate'] in settings.rates
+          and row['seed'] < settings.seeds and (row['method'] in names or not row['method'].startswith('random'))]
   report(mine, workdir, say)
   return mine
 
@@ -78,15 +87,6 @@ def read(path):
             for row in csv.DictReader(file)]
 
 
-def _add(path, row):
-  """Add a row to a runs.csv, unless it is there; read anew, since another run may write to it. Returns: all rows."""
-  rows = read(path)
-  if not any(all(row[name] == other[name] for name in ('settings', 'rate', 'seed', 'method')) for other in rows):
-    rows.append(row)
-    write(path, rows)
-  return rows
-
-
 def write(path, rows):
   """Write rows; None becomes an empty cell."""
   cells = [['' if row[name] is None else row[name] for name in COLUMNS] for row in rows]
@@ -100,8 +100,9 @@ def _check(dataset, config):
     raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
   if settings.classifier not in GRADERS:
     raise ValueError(f'benchmark.classifier={settings.classifier!r} is unknown: choose one of {", ".join(GRADERS)}')
-  if settings.randoms < 1:
-    raise ValueError(f'benchmark.randoms={settings.randoms} must be 1 or more')
+  for name in ('randoms', 'steps'):
+    if settings[name] < 1:
+      raise ValueError(f'benchmark.{name}={settings[name]} must be 1 or more')
   if settings.seeds < 1 or not settings.rates or not all(0 < rate < 1 for rate in settings.rates):
     raise ValueError(f'benchmark.seeds={settings.seeds} must be 1 or more and benchmark.rates={settings.rates} shares '
                      'pruned, between 0 and 1')
@@ -111,8 +112,11 @@ def _check(dataset, config):
 
 
 def _check_pool(dataset, config):
-  """Refuse settings that the pool can't meet at the largest budget: all but the fifth that is set aside, if it is."""
+  """Refuse settings that the pool can't meet: all but the fifth that is set aside, if it is."""
   pool = len(evaluate.splits(len(dataset.ids), 1, has_test_set=dataset.test_images is not None)[0].pool)
+  least = max(config.benchmark.rates)
+  if select.floor_count(1 - least, pool) < 2:
+    raise ValueError(f'benchmark.rates: {least:g} pruned leaves fewer than two of {pool} examples: prune less')
   config = config.copy_and_resolve_references()
   with config.ignore_type():
     config.select.budget = 1 - min(config.benchmark.rates)

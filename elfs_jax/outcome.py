@@ -13,7 +13,8 @@ from elfs_jax import artifacts, evaluate, recipes, select, summary, workdir as s
 def write_report(current, dataset, chosen):
   """metrics.json and report.html; where there are labels, with the comparison. Returns: the metrics, a dict."""
   config = current.config
-  metrics = {'n': len(dataset.ids), 'budget': len(chosen.indices), 'beta': chosen.beta, 'skipped': len(dataset.skipped),
+  metrics = {'n': len(dataset.ids), 'budget': len(chosen.indices), 'method': config.select.method,
+             'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes, 'skipped': len(dataset.skipped),
              'shards': config.mesh.shards, 'devices': current.mesh.devices.size,
              'device': current.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
   if chosen.judged:
@@ -21,6 +22,7 @@ def write_report(current, dataset, chosen):
   if dataset.labels is not None:
     metrics['quality'] = _quality(dataset, chosen)
     if config.evaluate.enabled:
+      current.say('comparing it with random subsets by the labels; --config.evaluate.enabled=False leaves that out')
       metrics['accuracy'] = _compare(current, dataset, chosen)
   metrics['seconds'] = current.times
   artifacts.write_text(current.workdir / 'metrics.json', json.dumps(metrics, indent=2))

@@ -3,6 +3,7 @@
 data -> embed -> neighbors -> cluster -> proxy -> select (judge) -> artifacts -> evaluate -> report. A stage's result
 is kept in `workdir/stages` under a fingerprint of its inputs and settings, and reused while both are the same.
 """
+import contextlib
 import dataclasses
 import pathlib
 from typing import NamedTuple
@@ -26,6 +27,8 @@ class Selection(NamedTuple):
   scores: dict
   pseudo_labels: np.ndarray
   judged: dict | None
+  num_classes: int
+  embedding: str | None = None  # The method that made the embeddings.
 
 
 def select_from(dataset, config, workdir, *, say=print, progress=None):
@@ -39,18 +42,19 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
   Returns: (`Selection`, `Run`).
   Raises: ValueError in one line for settings that the data can't meet, before any long work.
   """
-  dataset = _without_labels(dataset)
-  checks.check(config, len(dataset.ids), has_images=dataset.images is not None,
-               has_embeddings=dataset.embeddings is not None)
-  run = _start(workdir, config, say, progress)
-  identity = store.claim(run.workdir, config, dataset)
-  embeddings, _, key = _embed(run, dataset, identity)
+  with _alone(dataset, config, workdir, say, progress) as run:
+    return _choose(run, _without_labels(dataset)), run
+
+
+def _choose(run, dataset):
+  identity = store.claim(run.workdir, run.config, dataset)
+  embeddings, method, key = _embed(run, dataset, identity)
   graph, key_near = _neighbors(run, embeddings, key)
   labels, num_classes, key = _cluster(run, embeddings, graph[0], key_near)
   scores, key_scores = _proxy(run, dataset, embeddings, labels, num_classes, key)
   chosen = _select(run, embeddings, graph, labels, num_classes, scores, key_scores, key_near)
   store.write(run, dataset, chosen, identity)
-  return chosen, run
+  return chosen._replace(embedding=method)
 
 
 def embeddings_of(dataset, config, workdir, *, say=print, progress=None):
@@ -78,13 +82,24 @@ def run(dataset, config, workdir, *, say=print, progress=None):
 
   Args and errors as in `select_from`. Returns: (`Selection`, metrics: dict as in metrics.json).
   """
-  chosen, current = select_from(dataset, config, workdir, say=say, progress=progress)
-  metrics = outcome.write_report(current, dataset, chosen)
+  with _alone(dataset, config, workdir, say, progress) as current:
+    chosen = _choose(current, _without_labels(dataset))
+    metrics = outcome.write_report(current, dataset, chosen)
   words = summary.text(metrics)
   if words:
     say(words)
   say(f'results in {current.workdir}: coreset.csv, report.html and more')
   return chosen, metrics
+
+
+@contextlib.contextmanager
+def _alone(dataset, config, workdir, say, progress):
+  """The `Run` of settings that were checked, in a workdir that no other run uses."""
+  checks.check(config, len(dataset.ids), has_images=dataset.images is not None,
+               has_embeddings=dataset.embeddings is not None)
+  run = _start(workdir, config, say, progress)
+  with store.alone(run.workdir):
+    yield run
 
 
 def _start(workdir, config, say, progress):
@@ -203,7 +218,7 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
           + (f', beta {beta:g}' if beta is not None else ''))
   if judged:
     run.say(summary.judgement(judged))
-  return Selection(chosen, embeddings, graph, beta, difficulty, scores, labels, judged)
+  return Selection(chosen, embeddings, graph, beta, difficulty, scores, labels, judged, num_classes)
 
 
 def _clusterings(run, embeddings, num_classes, key):

@@ -93,8 +93,9 @@ def histogram(difficulty, hard, kept, rest):
              for b in np.flatnonzero(count)]
     base += count
   cuts = []
-  if len(hard) and difficulty[hard].min() >= difficulty[kept].max():
-    at = x((difficulty[kept].max() + difficulty[hard].min()) / 2)
+  below = max(difficulty[group].max(initial=-np.inf) for group in (kept, rest))
+  if len(hard) and difficulty[hard].min() >= below:
+    at = x((below + difficulty[hard].min()) / 2)
     cuts.append({'x': at, 'y': 13, 'text': f'hard cut: {len(hard):,} dropped',
                  'anchor': 'start' if at < WIDTH - 150 else 'end'})
   if _all_easier(difficulty, rest, kept):

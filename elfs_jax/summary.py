@@ -3,7 +3,7 @@ import numpy as np
 
 from elfs_jax import evaluate, judge, proxy, report
 
-ROWS = (('coreset', 'ELFS coreset'), ('random', 'random subset'), ('everything', 'everything'))
+ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
 
 
 def judgement(judged):
@@ -15,7 +15,13 @@ def judgement(judged):
                     f'noise: beta is {min(judged["betas"]):g} or more')
   lines += [f'  {"-> " if b == judged["beta"] else "   ":>20}{b:5.2f}   {m:5.1f}' for b, m in zip(judged['betas'], mean)]
   lines.append(f'  {"":>20}random  {judged["random_scores"].mean() * 100:5.1f}')
-  return '\n'.join(lines + ['  forecast without labels: ' + forecast_words(judged)])
+  return '\n'.join(lines + ['  ' + _rule(judged), '  forecast without labels: ' + forecast_words(judged)])
+
+
+def _rule(judged):
+  """What the judge's score is and which beta it takes (`judge.choose_beta`)."""
+  taken = 'the least' if 'flock' in judged else 'the published or nearest'
+  return f'score: % right on clusterings that made no choice; {taken} beta within two standard errors of the best is taken'
 
 
 def forecast_words(judged):
@@ -52,7 +58,7 @@ def headline(metrics):
     accuracy = metrics['accuracy']
     words = evaluate.verdict(accuracy['coreset'], accuracy['random'])
     gap = 100 * (np.mean(accuracy['coreset']) - np.mean(accuracy['random']))
-    return f'ELFS against random: {words} ({gap:+.1f} points, {_seeds(metrics)} each)'
+    return f'{_name(metrics)} against random: {words} ({gap:+.1f} points, {_seeds(metrics)} each)'
   if 'judge' in metrics:
     return 'Forecast without labels: ' + forecast_words(metrics['judge'])
   return f'{metrics["budget"]} of {metrics["n"]} examples chosen'
@@ -62,7 +68,9 @@ def page(dataset, config, chosen, metrics):
   """report.html as a string."""
   facts = [('data', f'{config.data.name} {config.data.path or ""}'.strip()),
            ('examples', f'{metrics["n"]:,}'), ('chosen', f'{metrics["budget"]:,}'),
-           ('score', config.select.score), ('beta', 'none' if chosen.beta is None else f'{chosen.beta:g}'),
+           ('embedding', metrics['embedding']),
+           ('clusters', f'{metrics["num_classes"]}' + (', guessed' if config.cluster.num_classes is None else '')),
+           ('method', metrics['method']), ('score', config.select.score), ('beta', 'none' if chosen.beta is None else f'{chosen.beta:g}'),
            ('seed', str(config.seed)), ('device', f'{metrics["devices"]} x {metrics["device"]}'),
            ('skipped files', str(metrics['skipped']))]
   facts += [(name.replace('_', ' '), f'{value:.3f}') for name, value in metrics.get('quality', {}).items()]
@@ -72,11 +80,11 @@ def page(dataset, config, chosen, metrics):
                    'rows': [list(row) for row in _rows(metrics)],
                    'note': f'On {metrics["accuracy"]["test"]}; {_seeds(metrics)} each.'})
   if chosen.judged:
-    tables.append({'title': 'The judge: each beta graded without labels', 'columns': ['beta', 'score'],
-                   'rows': [[f'{b:g}', f'{s.mean() * 100:.1f}'] for b, s in zip(
+    tables.append({'title': 'The judge: each beta graded without labels', 'columns': ['beta', 'score', ''],
+                   'rows': [[f'{b:g}', f'{s.mean() * 100:.1f}', 'taken' if b == chosen.beta else ''] for b, s in zip(
                        chosen.judged['betas'], chosen.judged['scores'])]
-                   + [['random', f'{chosen.judged["random_scores"].mean() * 100:.1f}']],
-                   'note': 'Forecast: ' + forecast_words(chosen.judged)})
+                   + [['random', f'{chosen.judged["random_scores"].mean() * 100:.1f}', '']],
+                   'note': f'The {_rule(chosen.judged)}. Forecast: {forecast_words(chosen.judged)}.'})
   tables.append({'title': 'Time', 'columns': ['stage', 'seconds'],
                  'rows': [[name, f'{seconds:.1f}'] for name, seconds in metrics['seconds'].items()],
                  'note': 'A stage whose inputs and settings did not change is reused.'})
@@ -87,6 +95,11 @@ def page(dataset, config, chosen, metrics):
       tables=tables, difficulty=chosen.difficulty, kept=chosen.indices, beta=chosen.beta or 0.0,
       score_name=('\u2212' if sign < 0 else '') + config.select.score.upper(), images=dataset.images, ids=dataset.ids,
       pseudo_labels=chosen.pseudo_labels)
+
+
+def _name(metrics):
+  """The choice in words: ours and the published one are ELFS."""
+  return 'ELFS' if metrics['method'] in ('coverage', 'double_end') else metrics['method']
 
 
 def _seeds(metrics):
@@ -102,4 +115,4 @@ def _rows(metrics):
     words = '' if key == 'random' else words if words.startswith('no') else words.replace(' from', ' than')
     count = metrics['accuracy']['examples'][key]
     spread, between = ('-', '-') if len(values) < 2 else (f'{spread:.1f}', f'{mean - half:.1f} to {mean + half:.1f}')
-    yield name, f'{count:,}', f'{mean:.1f} %', spread, between, words
+    yield name.format(_name(metrics)), f'{count:,}', f'{mean:.1f} %', spread, between, words

@@ -1,4 +1,5 @@
 """The workdir: whose results it holds, the stages kept in it, checkpoints of what is under way, and the artifacts."""
+import contextlib
 import json
 import os
 import pathlib
@@ -18,6 +19,29 @@ class Run(NamedTuple):
   say: callable
   progress: callable
   times: dict
+
+
+@contextlib.contextmanager
+def alone(workdir):
+  """Hold the workdir, so that no other run mixes its results in. Raises: ValueError if one holds it already."""
+  import filelock
+  blocked = next((folder for folder in (workdir, *workdir.parents) if folder.exists() and not folder.is_dir()), None)
+  if blocked:
+    raise ValueError(f'workdir {workdir}: {blocked} is a file, choose a folder')
+  lock = filelock.FileLock(workdir / '.lock', timeout=0)
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    lock.acquire()
+  except filelock.Timeout:
+    raise ValueError(f'another run is at work in workdir {workdir}: wait for it, or choose another --workdir') from None
+  except OSError as error:
+    raise ValueError(f'workdir {workdir} cannot be written ({error.strerror}): choose another --workdir') from None
+  try:
+    for unfinished in (workdir / 'stages').glob('.*.npz.????????'):  # Of a run that was killed while it wrote.
+      unfinished.unlink()
+    yield
+  finally:
+    lock.release()
 
 
 def stage(run, name, key, compute):
@@ -53,9 +77,6 @@ def claim(workdir, config, dataset):
   arrays = [a for a in (dataset.images, dataset.embeddings) if a is not None]
   identity = artifacts.fingerprint(*arrays)
   source, path = _source(config, identity), workdir / 'config.json'
-  blocked = next((folder for folder in (workdir, *workdir.parents) if folder.exists() and not folder.is_dir()), None)
-  if blocked:
-    raise ValueError(f'workdir {workdir}: {blocked} is a file, choose a folder')
   if not path.exists():
     _write_config(path, config, source)
     return identity
@@ -65,8 +86,9 @@ def claim(workdir, config, dataset):
   except (ValueError, KeyError, TypeError):
     raise ValueError(f'{path} is not a config that elfs_jax wrote: choose another workdir') from None
   if not same:
-    raise ValueError(f'workdir {workdir} holds the results of {words}, this run is of {_words(source)}: choose another '
-                     '--workdir or delete that one')
+    words, mine = (words, _words(source)) if words != _words(source) else ('other data', words)
+    raise ValueError(f'workdir {workdir} holds the results of {words}, this run is of {mine}: choose another --workdir '
+                     'or delete that one')
   return identity
 
 
@@ -103,3 +125,4 @@ def write(run, dataset, chosen, identity):
   rows = [[rank, i, ids[i], int(chosen.pseudo_labels[i]), *(repr(float(chosen.scores[s][i])) for s in names)]
           for rank, i in enumerate(chosen.indices.tolist())]
   artifacts.write_rows(run.workdir / 'coreset.csv', ['rank', 'index', 'id', 'pseudo_label', *names], rows)
+  run.say(f'coreset in {run.workdir / "coreset.csv"}')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, launch
-from elfs_jax import benchmark, compare, config as config_lib, data, methods, select
+from elfs_jax import benchmark, compare, config as config_lib, data, methods, select, workdir
 
 
 def row(method, seed, accuracy, rate=0.9, **more):
@@ -44,17 +44,30 @@ def test_every_method_gets_a_row_and_a_stopped_run_goes_on(small, blobs, tmp_pat
   assert (tmp_path / 'benchmark.png').stat().st_size > 10_000 and 'gap closure' in (tmp_path / 'benchmark.md').read_text()
 
 
-def test_two_runs_in_one_workdir_keep_each_others_rows(small, blobs, tmp_path, monkeypatch):
-  small.update_from_flattened_dict({'benchmark.methods': 'balanced', 'benchmark.seeds': 1})
-  dataset, grader = data.from_memory(images=blobs[0], labels=blobs[1]), benchmark.GRADERS['head']
-  theirs = row('elfs', 7, 0.5, settings='other')
-  def grade(*args):
-    for graded in grader(*args):
-      yield graded
-      benchmark.write(tmp_path / 'runs.csv', [theirs, *(r for r in benchmark.read(tmp_path / 'runs.csv') if r != theirs)])
-  monkeypatch.setitem(benchmark.GRADERS, 'head', grade)
-  mine = benchmark.run(dataset, small, tmp_path, say=lambda _: None)
-  assert len(mine) == 6 and benchmark.read(tmp_path / 'runs.csv') == [theirs, *mine]
+def test_a_second_run_waits_for_its_own_workdir(small, blobs, tmp_path):
+  dataset = data.from_memory(images=blobs[0], labels=blobs[1])
+  with workdir.alone(tmp_path), pytest.raises(ValueError, match='another run is at work'):
+    benchmark.run(dataset, small, tmp_path, say=lambda _: None)
+
+
+@pytest.mark.parametrize('field, value', [('steps', 0), ('randoms', 0), ('rates', (0.8, 0.995)), ('rates', (1.0,))])
+def test_settings_of_a_benchmark_that_nothing_could_meet(small, blobs, tmp_path, field, value):
+  small.benchmark[field] = value
+  with pytest.raises(ValueError, match=f'benchmark.{field}'):
+    benchmark.run(data.from_memory(images=blobs[0], labels=blobs[1]), small, tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()
+
+
+def test_a_report_is_of_the_seeds_and_random_subsets_that_were_asked_for(small, blobs, tmp_path):
+  dataset, said = data.from_memory(images=blobs[0], labels=blobs[1]), []
+  small.update_from_flattened_dict({'benchmark.methods': 'balanced', 'benchmark.seeds': 2, 'benchmark.rates': (0.8,)})
+  both = benchmark.run(dataset, small, tmp_path, say=lambda _: None)
+  small.update_from_flattened_dict({'benchmark.methods': 'balanced,k_center', 'benchmark.seeds': 1,
+                                    'benchmark.randoms': 1})
+  mine = benchmark.run(dataset, small, tmp_path, say=said.append)
+  assert {(row['method'], row['seed']) for row in mine} == {('random', 0), ('balanced', 0), ('k_center', 0)}
+  assert any('k_center' in words for words in said)
+  assert benchmark.read(tmp_path / 'runs.csv') == [*both, mine[-1]]
 
 
 def test_methods_that_choose_the_same_share_one_training():

@@ -1,5 +1,6 @@
 """The command line, as a user meets it."""
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -76,6 +77,20 @@ def test_a_folder_with_a_broken_file(tmp_path, blobs):
   assert len(rows) == 11 and all(row.split(',')[2].startswith('class') for row in rows[1:])
   assert 'broken.jpg' in (tmp_path / 'out/skipped.csv').read_text()
   assert 'random subset' in process.stdout
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path, arrays):
+  environment = os.environ | {'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
+  process = subprocess.Popen(
+      [sys.executable, str(ROOT / 'launch.py'), f'--config={ROOT}/configs/arrays.py', f'--config.data.path={arrays}',
+       f'--workdir={tmp_path}/out', '--config.embed.method=pca'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+      text=True, env=environment)
+  while '[proxy]' not in process.stdout.readline():
+    assert process.poll() is None
+  time.sleep(1)  # Into its compilation.
+  process.send_signal(signal.SIGINT)
+  _, error = process.communicate(timeout=60)
+  assert process.returncode == 130 and error.strip().endswith('stopped; the same command goes on from here')
 
 
 def test_bad_command_lines(tmp_path, arrays):

@@ -40,7 +40,7 @@ def test_artifacts_agree_with_each_other(tiny, blobs, tmp_path):
   assert '<html' in (tmp_path / 'report.html').read_text()
   aum = scores['aum'][chosen.indices]
   assert len(rows) == 12 and (np.diff(aum) >= 0).all()
-  assert not [p for p in tmp_path.iterdir() if p.name.startswith('.')]
+  assert not [p for p in tmp_path.iterdir() if p.name.startswith('.') and p.name != '.lock']
 
 
 def test_labels_never_leak(tiny, blobs, tmp_path):
@@ -291,9 +291,23 @@ def test_a_workdir_of_other_data(tiny, blobs, tmp_path):
   tiny.select.beta = 0.1
   run(tiny, images, tmp_path)
   before = (tmp_path / 'coreset.csv').read_bytes()
-  with pytest.raises(ValueError, match='choose another'):
+  with pytest.raises(ValueError, match='holds the results of other data, this run is of memory: choose another'):
     run(tiny, 255 - images, tmp_path)
   assert (tmp_path / 'coreset.csv').read_bytes() == before
+
+
+def test_a_workdir_in_use(tiny, blobs, tmp_path):
+  with workdir.alone(tmp_path / 'out'), pytest.raises(ValueError, match='another run is at work in workdir .*/out'):
+    run(tiny, blobs[0], tmp_path / 'out')
+  assert not (tmp_path / 'out' / 'coreset.csv').exists()
+
+
+def test_what_a_killed_run_was_writing_is_cleared_away(tiny, blobs, tmp_path):
+  left, other = tmp_path / 'stages' / '.embed.npz.a1b2c3d4', tmp_path / '.notes.markdown'
+  left.parent.mkdir()
+  left.write_bytes(b'half'), other.write_text('mine')
+  with workdir.alone(tmp_path):
+    assert not left.exists() and other.exists()
 
 
 def test_the_settings_kept_are_those_of_the_results(tiny, blobs, tmp_path, monkeypatch):
@@ -336,6 +350,17 @@ def test_a_config_of_someone_else_in_the_workdir(tiny, blobs, tmp_path, text):
 def test_a_choice_without_a_hard_end_asks_for_no_room(tiny, blobs, tmp_path):
   tiny.select.method, tiny.select.beta = 'random', 0.95
   assert len(run(tiny, blobs[0], tmp_path)[0].indices) == 12
+
+
+def test_what_is_said_names_how_it_was_chosen(tiny, blobs, tmp_path):
+  said, tiny.select.method, tiny.cluster.num_classes = [], 'easiest', None
+  _, metrics = run(tiny, *blobs[:1], tmp_path, blobs[1], said.append)
+  assert (metrics['method'], metrics['embedding']) == ('easiest', 'pca')
+  assert f'  {metrics["num_classes"]} clusters, method kmeans' in said
+  words = '\n'.join(said)
+  assert 'easiest against random: ' in words and 'easiest coreset' in words and 'ELFS' not in words
+  page = (tmp_path / 'report.html').read_text()
+  assert f'<dd>{metrics["num_classes"]}, guessed</dd>' in page and '<dd>easiest</dd>' in page and 'ELFS' not in page
 
 
 def test_embeddings_that_are_given_are_not_made(tiny, blobs, tmp_path):

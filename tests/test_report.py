@@ -165,6 +165,14 @@ def test_what_is_left_out_between_the_kept_is_not_called_easier():
   assert '30 of 300 examples kept.' in words and 'hardest (' not in words and 'asier' not in words
 
 
+def test_the_hard_cut_stands_where_the_dropped_begin():
+  difficulty = np.arange(1000.0) / 1000
+  hard, kept, rest = np.arange(900, 1000), np.arange(0, 500, 10), np.setdiff1d(np.arange(900), np.arange(0, 500, 10))
+  chart = report.histogram(difficulty, hard, kept, rest)
+  begins = min(bar['x'] for bar in chart['bars'] if bar['kind'] == 'hard')
+  assert abs(chart['cuts'][0]['x'] - begins) < 12  # A bar of 50.
+
+
 def test_a_handful_of_examples():
   for n in (2, 5):
     _, text = make(n=n, budget=1, beta=0.0)
