@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from elfs_jax import config as config_lib, data, mesh
 
@@ -45,10 +46,15 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
                      "images into an array, or use elfs_jax.data.load('embeddings', FILE, images=FOLDER)")
   if config is None:
     config = config_lib.pictures() if in_folder else config_lib.get_config()
+  if not isinstance(config, ConfigDict):
+    raise ValueError(f'config= is a {type(config).__name__}: give what elfs_jax.config.get_config() or read(FILE) returns')
   config = config.copy_and_resolve_references()
+  if config.data.labels is not None and not in_folder:
+    raise ValueError(f'data.labels={config.data.labels!r} goes with a folder: give elfs_jax.data.from_memory(images, '
+                     'labels=...) as images')
   if in_folder:
     config.data.name, config.data.path = 'folder', str(images)
-    dataset = data.load('folder', str(images), size=config.data.size)
+    dataset = data.load('folder', str(images), labels=config.data.labels, size=config.data.size)
   elif isinstance(images, data.Dataset):
     dataset, config.data.name = images, 'memory'
   else:

@@ -42,8 +42,9 @@ def check(config, n, *, has_images, has_embeddings):
   classes = config.cluster.num_classes
   if classes is not None and not (isinstance(classes, int) and 2 <= classes <= n):
     raise ValueError(f'cluster.num_classes={classes!r} must be a whole number from 2 to the number of examples, {n}')
-  if not 1 <= config.neighbors.k < n:
-    raise ValueError(f'neighbors.k={config.neighbors.k} must be at least 1 and below the number of examples, {n}: '
+  k = config.neighbors.k
+  if k is not None and not (isinstance(k, int) and 1 <= k < n):
+    raise ValueError(f'neighbors.k={k!r} must be a whole number, at least 1 and below the number of examples, {n}: '
                      'lower it or bring more examples')
   _check_shards(config, n)
 

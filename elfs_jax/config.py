@@ -58,7 +58,8 @@ def get_config():
   config.embed.flip = False          # a mirror image is the same thing: some views are mirrored
 
   config.neighbors = ConfigDict()
-  config.neighbors.k = 50            # in the graph that TEMI, the smoothing and coverage use
+  config.neighbors.k = _any()        # in the graph that TEMI, the smoothing and coverage use; None: 50, or as many as
+                                     # there are
 
   config.cluster = ConfigDict()
   config.cluster.method = 'kmeans'   # kmeans (on smoothed embeddings), merged (the same from merged clusters), temi,
@@ -148,7 +149,7 @@ def read(path):
   given = str(path)
   path, _, argument = given.partition(':')
   if not pathlib.Path(path).is_file():
-    raise FileNotFoundError(f'--config={path}: no such file; choose one of configs/*.py')
+    raise FileNotFoundError(f'{path or "--config="}: no such settings file; choose one of configs/*.py')
   try:
     module = runpy.run_path(path)
     if 'get_config' not in module:
@@ -210,6 +211,9 @@ def check_names(config, argv):
   names = [name for name, _ in _leaves(config)]
   for argument in argv:
     found = re.match(r'--?config\.([^=]+)', argument)
+    if found and any(name.startswith(f'{found[1]}.') for name in names):
+      raise ValueError(f'--config.{found[1]} is a section: set its fields, such as --config.'
+                       + next(name for name in names if name.startswith(f'{found[1]}.')))
     if found and found[1] not in names:
       # The last part of the name says most: a field may be looked for in another section.
       nearest = max(names, key=lambda name: max(

@@ -46,9 +46,9 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
       `variants`), `glyphs` (`path`: a folder of fonts, default the system's: see `glyphs`), `emoji` (`path`: a
       node_modules: see `emoji`), `clipart` (`path`: the folder of folders, default where Debian's package puts it),
       `synthetic` (8x8, the best choice known: see `synthetic`), `arrays` (`path`: an .npz with `images` uint8 [N,H,W]
-      or [N,H,W,Ch] and perhaps `labels`, `test_images`, `test_labels`, or an .npy of images), `folder` (`path`: images
-      of any size and mode, searched recursively), `embeddings` (`path`: an .npy of floats [N,D], or an .npz with
-      `embeddings`), or a data set of TensorFlow Datasets (`cifar10`, `cifar100`, `stl10`, `svhn`, `imagenet`; `path`:
+      or [N,H,W,Ch] and perhaps `labels`, `ids`, `test_images`, `test_labels`, or an .npy of images), `folder` (`path`:
+      images of any size and mode, searched recursively), `embeddings` (`path`: an .npy of floats [N,D], or an .npz
+      with `embeddings` and perhaps `labels` and `ids`), or a data set of TensorFlow Datasets (`cifar10`, `cifar100`, `stl10`, `svhn`, `imagenet`; `path`:
       its data_dir).
     images: for `embeddings`: the images that they came from, an .npy, an .npz or a folder.
     labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of
@@ -73,11 +73,11 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
   elif name == 'emoji':
     fields = emoji.read(path, progress=progress)
   elif name == 'arrays':
-    fields = readers.numpy_file(path, 'images', ('labels', 'test_images', 'test_labels'))
+    fields = readers.numpy_file(path, 'images', ('labels', 'ids', 'test_images', 'test_labels'))
   elif name == 'folder':
     fields = readers.image_folder(path, size, progress)
   elif name == 'embeddings':
-    fields = readers.numpy_file(path, 'embeddings', ('labels',)) | readers.images_of(images, size, progress)
+    fields = readers.numpy_file(path, 'embeddings', ('labels', 'ids')) | readers.images_of(images, size, progress)
   else:
     fields = readers.tensorflow_datasets(name, path, size, progress)
   if str(labels) == 'folders':
@@ -85,7 +85,7 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
     fields['class_names'] = sorted(set(fields['labels']))
   elif labels is not None:
     count = (*np.shape(fields['embeddings'] if 'embeddings' in fields else fields['images']), 0)[0]
-    ids = fields.get('ids') or [str(i) for i in range(count)]
+    ids = [str(i) for i in fields.get('ids', range(count))]
     fields |= {'labels': readers.label_file(labels, ids), 'labels_from': labels}
     fields.pop('class_names', None)
   return _dataset(where=f'{name} data' if path is None else str(path), **fields)
@@ -107,8 +107,8 @@ def from_memory(images=None, embeddings=None, labels=None, ids=None):
 def _check_arguments(name, path, images, size):
   if name not in NAMES:
     near = difflib.get_close_matches(str(name), NAMES, 1)
-    raise ValueError(f'data.name={name!r} is unknown' + (f': did you mean {near[0]!r}?' if near else '')
-                     + f' There are {", ".join(NAMES)}')
+    raise ValueError(f'data.name={name!r} is unknown' + (f', did you mean {near[0]!r}' if near else '')
+                     + f'? There are {", ".join(NAMES)}')
   if path in (None, '') and name in NEEDS_PATH:
     raise ValueError(f'data.name={name!r} needs data.path: {NEEDS_PATH[name]}')
   if path is not None and name in NO_PATH:
@@ -207,7 +207,8 @@ def _labels(labels, n, class_names, what, missing=''):
     labels = labels.astype(str)
   if labels.dtype.kind in 'US':
     labels = labels.astype(str)
-    if class_names is not None or not np.char.isdecimal(labels).all():
+    whole = np.char.isdecimal(np.char.lstrip(labels, '-')) & (np.char.str_len(labels) < 19)  # -1 is not a name either.
+    if class_names is not None or not whole.all():
       return _named_labels(labels, class_names, what)
     labels = labels.astype(np.int64)
   finite = labels.dtype.kind in 'iub' or labels.dtype.kind == 'f' and np.isfinite(labels).all()

@@ -15,8 +15,8 @@ BLOCK = 32
 def listing(path):
   """List a folder's image files, recursively, without opening them: what a fingerprint of the folder needs.
 
-  Files are known by their extension; hidden ones, and those in hidden folders, are left out. Links to folders are
-  followed, each real folder once.
+  Files are known by their extension; hidden ones, and those in hidden folders, are left out. Links are followed, each
+  real folder and file once.
 
   Args:
     path: the folder.
@@ -30,7 +30,7 @@ def listing(path):
   if not root.is_dir():
     raise ValueError(f'{path}: a file, not a folder; give the folder that holds the images, or for an .npz or .npy of '
                      'images configs/arrays.py, in Python the array')
-  found, seen = [], {os.path.realpath(root)}
+  found, links, seen = [], [], {os.path.realpath(root)}
   for directory, folders, files in os.walk(root, onerror=_unreadable, followlinks=True):
     shown, folders[:] = sorted(name for name in folders if not name.startswith('.')), []
     for name in shown:
@@ -41,14 +41,23 @@ def listing(path):
     for name in files:
       if not name.startswith('.') and os.path.splitext(name)[1].lower() in EXTENSIONS:
         file = pathlib.Path(directory, name)
-        try:
-          stat = file.stat()
-        except OSError:  # A dangling link: decoding lists it as skipped.
-          stat = file.lstat()
-        found.append((file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns))
+        (links if file.is_symlink() else found).append(file)
+  seen = {os.path.realpath(file) for file in found} if links else set()
+  for file in sorted(links):
+    if os.path.realpath(file) not in seen:
+      seen.add(os.path.realpath(file))
+      found.append(file)
   if not found:
     raise ValueError(f'{path}: no image file in this folder or below; it looks for extensions such as .jpg and .png')
-  return sorted(found)
+  return sorted(_entry(file, root) for file in found)
+
+
+def _entry(file, root):
+  try:
+    stat = file.stat()
+  except OSError:  # A dangling link: decoding lists it as skipped.
+    stat = file.lstat()
+  return file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns
 
 
 def read(path, size, progress=None):

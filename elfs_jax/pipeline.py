@@ -14,6 +14,7 @@ from elfs_jax import (artifacts, checks, cluster, data, embed, judge, mesh as me
                       recipes, select, summary, workdir as store)
 from elfs_jax.encoders import self_supervised
 
+NEIGHBORS = 50  # In the graph, where there are so many.
 GRAPH_ORDER = 0x7135  # Seeds the order in which the graph is made: that of the files is often by class.
 
 
@@ -142,7 +143,7 @@ def _self_supervised(run, images, key):
 
 
 def _neighbors(run, embeddings, key):
-  k = run.config.neighbors.k
+  k = run.config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
   key = artifacts.fingerprint(key, k, GRAPH_ORDER)
   def compute():
     order = np.random.default_rng(GRAPH_ORDER).permutation(len(embeddings))  # Exact copies tie; ties go to the first.

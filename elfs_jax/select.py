@@ -196,7 +196,7 @@ def budget_count(budget, n):
     if count == 0:
       raise ValueError(f'budget={given} of {n} examples is less than one example: take at least {1 / n:.2g}')
   else:
-    raise ValueError(f'budget={given} must be a whole count or a fraction in (0, 1]')
+    raise ValueError(f'budget={given} must be a whole count or a fraction in (0, 1], at most 100%')
   if not 1 <= count <= n:
     raise ValueError(f'budget={given} must be between 1 and the number of examples, {n}')
   return count

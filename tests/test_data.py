@@ -63,8 +63,12 @@ def test_links_are_followed_once_and_dangling_ones_are_listed(photos, tmp_path):
   (photos / 'y').symlink_to(tmp_path / 'elsewhere', target_is_directory=True)
   (photos / 'z').symlink_to(tmp_path / 'elsewhere', target_is_directory=True)
   (photos / 'gone.png').symlink_to(tmp_path / 'nowhere.png')
+  (photos / 'a/again.png').symlink_to(photos / 'b/two.png')
+  picture().save(tmp_path / 'outside.png')
+  for name in ('second.png', 'first.png'):
+    (photos / name).symlink_to(tmp_path / 'outside.png')
   dataset = data.load('folder', photos, size=8)
-  assert [i for i in dataset.ids if 'x.png' in i] == ['y/x.png']
+  assert dataset.ids == ['a/Three.PNG', 'a/one.jpg', 'b/two.png', 'c/d/four.webp', 'first.png', 'y/x.png']
   assert dataset.skipped == [('gone.png', 'No such file or directory')]
 
 
@@ -224,6 +228,11 @@ def test_labels_by_name_in_any_order(photos, tmp_path):
   np.save(tmp_path / 'e.npy', np.eye(4, 3))
   (tmp_path / 'l.csv').write_text('id,file,label\n71,2,a\n72,0,b\n73,1,a\n74,3,c\n75,99,c\n,,\n')
   assert data.load('embeddings', tmp_path / 'e.npy', labels=tmp_path / 'l.csv').labels.tolist() == [1, 0, 0, 2]
+  np.savez(tmp_path / 'e.npz', embeddings=np.eye(4, 3), ids=['p', 'q', 'r', 's'])
+  (tmp_path / 'l.csv').write_text('"id";label\r\ns;"a, b"\r\nx;c\r\nx;c\r\nr;b\r\nq;b\r\np;b\r\n')
+  dataset = data.load('embeddings', tmp_path / 'e.npz', labels=tmp_path / 'l.csv')
+  assert dataset.ids == list('pqrs') and dataset.labels.tolist() == [1, 1, 1, 0]
+  assert dataset.class_names == ['a, b', 'b']
   (tmp_path / 'l.csv').write_text('id,label\n0,a\n2,b\n')
   with pytest.raises(ValueError) as error:
     data.load('embeddings', tmp_path / 'e.npy', labels=tmp_path / 'l.csv')
@@ -252,20 +261,17 @@ def test_folders_named_by_numbers_keep_their_names(tmp_path):
 @pytest.mark.parametrize('name, content, words', [
   ('l.txt', '1\n2\n', ['l.txt: labels', '(2,)', '4 examples']),
   ('l.txt', '1\n\n2\n3\n', ['row 1 is empty']),
-  ('l.txt', '-1\n1\n2\n3\n', None),
+  ('l.txt', '-1\n1\n2\n3\n', ['class indices from 0', 'or class names']),
   ('l.csv', 'a,b\n1,2\n', ["'label'"]),
   ('l.csv', 'x,label\n1,2\n1\n', ['row 3']),
   ('l.csv', 'label,path\n1,a\n2\n', ['row 3']),
-  ('l.csv', 'path,label\na,1\nb,2\na,1\n', ["'a'", 'more than once']),
+  ('l.csv', 'path,label\na/one.jpg,1\nb,2\na/one.jpg,1\n', ["'a/one.jpg'", 'more than once']),
   ('l.csv', 'path,label\nx.png,1\ny.png,2\n', ['no row for', '4 of 4', 'coreset.csv']),
   ('l.csv', 'class\na\nb\nb\na\n', ['(5,)', '4 examples', 'header']),
   ('l.dat', '1', ['.npy, .txt or .csv']),
 ])
 def test_bad_label_files(photos, tmp_path, name, content, words):
   (tmp_path / name).write_text(content)
-  if words is None:  # A name like any other.
-    assert data.load('folder', photos, labels=tmp_path / name, size=8).class_names[0] == '-1'
-    return
   with pytest.raises(ValueError) as error:
     data.load('folder', photos, labels=tmp_path / name, size=8)
   one_line(error, *words)
@@ -282,7 +288,7 @@ def test_labels_that_cannot_be(photos, tmp_path):
   with pytest.raises(ValueError) as error:
     data.load('folder', photos, labels='folders', size=8)
   one_line(error, 'top.png')
-  for labels in ([-1, 0], [0.5, 1], [np.nan, 1], [None, 'a'], [[0], [1]], [0]):
+  for labels in ([-1, 0], ['-1', '0'], ['9' * 18, '0'], [0.5, 1], [np.nan, 1], [None, 'a'], [[0], [1]], [0]):
     with pytest.raises(ValueError) as error:
       data.from_memory(embeddings=np.eye(2), labels=np.array(labels, dtype=object if None in labels else None))
     one_line(error, 'labels')

@@ -112,6 +112,11 @@ def test_bad_command_lines(tmp_path, arrays):
   assert config_lib.path_in(['launch.py', '--config=a.py', '--config', 'b.py']) == 'b.py'  # As for any flag, the last.
 
 
+def test_a_section_is_not_a_field():
+  with pytest.raises(ValueError, match='--config.select is a section: set its fields, such as --config.select.b'):
+    config_lib.check_names(config_lib.get_config(), ['launch.py', '--config.select=5'])
+
+
 def test_bad_inputs(tmp_path, arrays):
   (tmp_path / 'empty').mkdir()
   np.save(tmp_path / 'nan.npy', np.where(np.arange(300).reshape(100, 3) == 31, np.nan, 1.0))

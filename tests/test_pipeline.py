@@ -123,6 +123,29 @@ def test_the_python_way_takes_numpy_numbers_and_refuses_what_it_would_ignore(tin
       elfs_jax.select_coreset(images, embeddings=x, budget=20, num_classes=4)
   with pytest.raises(ValueError, match='one example or all'):
     elfs_jax.select_coreset(embeddings=x, budget='1', num_classes=4)
+  with pytest.raises(ValueError, match='config= is a str'):
+    elfs_jax.select_coreset(embeddings=x, budget=20, num_classes=4, config='configs/digits.py')
+  tiny.data.labels = 'labels.npy'
+  with pytest.raises(ValueError, match='data.labels=.labels.npy. goes with a folder'):
+    elfs_jax.select_coreset(embeddings=x, budget=20, num_classes=4, config=tiny)
+
+
+def test_a_folder_from_python_is_compared_by_its_labels(tiny, blobs, tmp_path):
+  from PIL import Image
+  for i, image in enumerate(blobs[0][:60]):
+    (tmp_path / 'in' / str(i % 4)).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(tmp_path / 'in' / str(i % 4) / f'{i}.png')
+  tiny.data.labels, tiny.data.size = 'folders', 8
+  coreset = elfs_jax.select_coreset(tmp_path / 'in', budget=12, num_classes=4, config=tiny)
+  assert len(coreset.indices) == 12 and coreset.ids[0] == '0/0.png'
+  assert len(json.loads((coreset.workdir / 'metrics.json').read_text())['accuracy']['coreset']) == 2
+
+
+def test_fewer_examples_than_neighbours(tiny, blobs, tmp_path):
+  with tiny.ignore_type():
+    tiny.neighbors.k = None
+  chosen, _ = run(tiny, blobs[0][:34], tmp_path)
+  assert len(chosen.indices) == 3 and chosen.graph[0].shape == (34, 33)
 
 
 @pytest.mark.parametrize('field, value', [
