@@ -47,7 +47,8 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
   if config is None:
     config = config_lib.pictures() if in_folder else config_lib.get_config()
   if not isinstance(config, ConfigDict):
-    raise ValueError(f'config= is a {type(config).__name__}: give what elfs_jax.config.get_config() or read(FILE) returns')
+    raise ValueError(f'config= is a {type(config).__name__}: give what elfs_jax.config.get_config() or read(FILE) '
+                     'returns')
   config = config.copy_and_resolve_references()
   if config.data.labels is not None and not in_folder:
     raise ValueError(f'data.labels={config.data.labels!r} goes with a folder: give elfs_jax.data.from_memory(images, '

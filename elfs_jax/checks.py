@@ -92,8 +92,8 @@ def _check_shards(config, n):
   if batch % shards:
     raise ValueError(f'proxy.batch={batch} must be a multiple of mesh.shards={shards}')
   if batch < LEAST_ROWS * shards:
-    raise ValueError(f'proxy.batch={batch} leaves fewer than {LEAST_ROWS} examples of a batch to each of {shards} logical '
-                     f'shards, too few for batch norm: raise it to {LEAST_ROWS * shards} or lower mesh.shards')
+    raise ValueError(f'proxy.batch={batch} leaves fewer than {LEAST_ROWS} examples of a batch to each of {shards} '
+                     f'logical shards, too few for batch norm: raise it to {LEAST_ROWS * shards} or lower mesh.shards')
 
 
 def _check_training(section, config, has_images):

@@ -101,8 +101,8 @@ def get_config():
   config.evaluate.steps = 500        # of each training
 
   config.mesh = ConfigDict()
-  config.mesh.shards = 16            # logical shards, a power of two; the number of devices gives the same bits, this does
-                                     # not; each needs four examples of every batch
+  config.mesh.shards = 16            # logical shards, a power of two, each with four examples or more of every batch;
+                                     # the number of devices gives the same bits, this does not
   return config.lock()
 
 

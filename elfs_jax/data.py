@@ -9,7 +9,7 @@ import numbers
 
 import numpy as np
 
-from elfs_jax import clipart, emoji, folder, glyphs, readers, synthetic, variants
+from elfs_jax import clipart, emoji, glyphs, readers, synthetic, variants
 
 NEEDS_PATH = {
   'arrays': 'an .npz or .npy file of uint8 images',
@@ -48,8 +48,8 @@ def load(name, path=None, *, images=None, labels=None, size=None, progress=None)
       `synthetic` (8x8, the best choice known: see `synthetic`), `arrays` (`path`: an .npz with `images` uint8 [N,H,W]
       or [N,H,W,Ch] and perhaps `labels`, `ids`, `test_images`, `test_labels`, or an .npy of images), `folder` (`path`:
       images of any size and mode, searched recursively), `embeddings` (`path`: an .npy of floats [N,D], or an .npz
-      with `embeddings` and perhaps `labels` and `ids`), or a data set of TensorFlow Datasets (`cifar10`, `cifar100`, `stl10`, `svhn`, `imagenet`; `path`:
-      its data_dir).
+      with `embeddings` and perhaps `labels` and `ids`), or a data set of TensorFlow Datasets (`cifar10`, `cifar100`,
+      `stl10`, `svhn`, `imagenet`; `path`: its data_dir).
     images: for `embeddings`: the images that they came from, an .npy, an .npz or a folder.
     labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of
       `readers.NAME_COLUMNS`, in any order; for a folder also the word `folders` (the parent folder's name).

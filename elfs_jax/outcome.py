@@ -14,8 +14,8 @@ def write_report(current, dataset, chosen):
   """metrics.json and report.html; where there are labels, with the comparison. Returns: the metrics, a dict."""
   config = current.config
   metrics = {'n': len(dataset.ids), 'budget': len(chosen.indices), 'method': config.select.method,
-             'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes, 'skipped': len(dataset.skipped),
-             'shards': config.mesh.shards, 'devices': current.mesh.devices.size,
+             'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes,
+             'skipped': len(dataset.skipped), 'shards': config.mesh.shards, 'devices': current.mesh.devices.size,
              'device': current.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
   if chosen.judged:
     metrics['judge'] = {name: np.asarray(value).tolist() for name, value in chosen.judged.items()}

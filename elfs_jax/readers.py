@@ -121,7 +121,8 @@ def _label_table(path, text, ids):
   first = text.lstrip().partition('\n')[0].lower()
   delimiter = next((d for d in ';\t' if 'label' in [name.strip(' \r"') for name in first.split(d)] and d in first), ',')
   try:
-    rows = [row for row in csv.reader(io.StringIO(text, newline=''), delimiter=delimiter) if any(cell.strip() for cell in row)]
+    table = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)
+    rows = [row for row in table if any(cell.strip() for cell in row)]
   except csv.Error as error:
     raise ValueError(f'{path}: not a sound .csv ({error}); save it again') from None
   header = [cell.strip().lower() for cell in rows[0]] if rows else []
@@ -142,8 +143,8 @@ def _by_name(path, columns, labels, ids):
   tables = [dict(zip(map(str.strip, names), labels)) | dict(zip(names, labels)) for names in columns]
   missing = [[name for name in ids if name not in table] for table in tables]
   best = min(range(len(tables)), key=lambda column: len(missing[column]))
-  known = set(ids)
-  again = next((name for name, times in collections.Counter(columns[best]).items() if times > 1 and name in known), None)
+  times = collections.Counter(columns[best])
+  again = next((name for name in ids if times[name] > 1), None)
   if again is not None:
     raise ValueError(f'{path}: {again!r} stands more than once; give every example one label')
   if missing[best]:

@@ -21,7 +21,8 @@ def judgement(judged):
 def _rule(judged):
   """What the judge's score is and which beta it takes (`judge.choose_beta`)."""
   taken = 'the least' if 'flock' in judged else 'the published or nearest'
-  return f'score: % right on clusterings that made no choice; {taken} beta within two standard errors of the best is taken'
+  return (f'score: % right on clusterings that made no choice; {taken} beta within two standard errors of the best is '
+          'taken')
 
 
 def forecast_words(judged):
@@ -70,7 +71,8 @@ def page(dataset, config, chosen, metrics):
            ('examples', f'{metrics["n"]:,}'), ('chosen', f'{metrics["budget"]:,}'),
            ('embedding', metrics['embedding']),
            ('clusters', f'{metrics["num_classes"]}' + (', guessed' if config.cluster.num_classes is None else '')),
-           ('method', metrics['method']), ('score', config.select.score), ('beta', 'none' if chosen.beta is None else f'{chosen.beta:g}'),
+           ('method', metrics['method']), ('score', config.select.score),
+           ('beta', 'none' if chosen.beta is None else f'{chosen.beta:g}'),
            ('seed', str(config.seed)), ('device', f'{metrics["devices"]} x {metrics["device"]}'),
            ('skipped files', str(metrics['skipped']))]
   facts += [(name.replace('_', ' '), f'{value:.3f}') for name, value in metrics.get('quality', {}).items()]

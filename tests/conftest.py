@@ -8,10 +8,11 @@ os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_p
 os.environ.setdefault('NPROC', '8')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
+import jax
 import numpy as np
 import pytest
 
-from elfs_jax import config as config_lib
+from elfs_jax import config as config_lib, data, mesh, pipeline
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = {'mesh.shards': 2, 'embed.method': 'pca', 'cluster.method': 'kmeans', 'neighbors.k': 10, 'proxy.width': 4,
@@ -34,6 +35,19 @@ def blobs():
   labels = np.arange(120) % 4
   patterns = rng.integers(0, 200, (4, 8, 8))
   return np.clip(patterns[labels] + rng.normal(0, 25, (120, 8, 8)), 0, 255).astype(np.uint8), labels.astype(np.int32)
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+  """Two logical shards would take two devices; one compiles faster."""
+  make = mesh.data_mesh
+  monkeypatch.setattr(mesh, 'data_mesh', lambda shards, devices=None: make(shards, devices or jax.devices()[:1]))
+
+
+def run(config, images, workdir, labels=None, say=lambda _: None):
+  """`pipeline.run` on arrays in memory."""
+  config.data.name = 'memory'
+  return pipeline.run(data.from_memory(images=images, labels=labels), config, workdir, say=say)
 
 
 def launch(*arguments, devices=1, cwd=ROOT, tiny=True):

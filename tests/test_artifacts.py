@@ -51,13 +51,14 @@ def test_a_stage_with_any_byte_changed_is_made_again_or_right(tmp_path):
     assert artifacts.cached(path, 'k', lambda: {'a': np.arange(3)})[0]['a'].tolist() == [0, 1, 2]
 
 
-def test_files_follow_the_umask(tmp_path):
-  before = os.umask(0o077)
+@pytest.mark.parametrize('umask, mode', [(0o022, 0o644), (0o077, 0o600)])
+def test_files_follow_the_umask(tmp_path, umask, mode):
+  before = os.umask(umask)
   try:
     artifacts.write_text(tmp_path / 'a', 'mine')
   finally:
     os.umask(before)
-  assert (tmp_path / 'a').stat().st_mode & 0o777 == 0o600
+  assert (tmp_path / 'a').stat().st_mode & 0o777 == mode
 
 
 def test_a_checkpoint_comes_back_in_order_and_only_under_its_key(tmp_path, monkeypatch):
@@ -100,3 +101,15 @@ def test_a_damaged_checkpoint_or_a_kill_during_a_save_leaves_the_one_before(tmp_
   for file in (tmp_path / 'c/k').glob('*/**/*'):
     file.unlink() if file.is_file() else None
   assert checkpoint.restore() is None and not (tmp_path / 'c').exists()
+
+
+def test_a_checkpoint_is_written_at_most_once_a_minute(tmp_path, monkeypatch):
+  clock = [0.0]
+  monkeypatch.setattr(artifacts.time, 'monotonic', lambda: clock[0])
+  checkpoint, kept = artifacts.Checkpoint(tmp_path / 'c', 'k'), []
+  for epoch, seconds in enumerate((30, 61, 90, 120, 122, 180), 1):
+    clock[0] = seconds
+    checkpoint.save(epoch, {'a': np.full(3, epoch)})
+    leaves = artifacts.Checkpoint(tmp_path / 'c', 'k').restore()
+    kept.append(leaves and int(leaves[0][0]))
+  assert kept == [None, 2, 2, 2, 5, 5]

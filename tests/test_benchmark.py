@@ -1,10 +1,9 @@
 """The benchmark: rows that agree with each other, resume, what the statistics say, and the command."""
-import jax
 import numpy as np
 import pytest
 
 from conftest import ROOT, launch
-from elfs_jax import benchmark, compare, config as config_lib, data, methods, select, workdir
+from elfs_jax import benchmark, compare, config as config_lib, data, evaluate, methods, proxy, select, workdir
 
 
 def row(method, seed, accuracy, rate=0.9, **more):
@@ -12,11 +11,8 @@ def row(method, seed, accuracy, rate=0.9, **more):
 
 
 @pytest.fixture
-def small(tiny, monkeypatch):
+def small(tiny, one_device):
   """The tiny config as a benchmark, on one device."""
-  from elfs_jax import mesh
-  make = mesh.data_mesh
-  monkeypatch.setattr(mesh, 'data_mesh', lambda shards, devices=None: make(shards, devices or jax.devices()[:1]))
   with tiny.unlocked():
     tiny.benchmark = config_lib.benchmark()
   tiny.data.name, tiny.judge.betas = 'memory', (0.1, 0.2)
@@ -95,9 +91,12 @@ def test_no_choice_but_the_supervised_depends_on_labels(small, blobs, tmp_path, 
       return []
     monkeypatch.setitem(benchmark.GRADERS, 'head', keep)
     benchmark.run(data.from_memory(images=images, labels=labels), small, workdir, say=lambda _: None)
-    return {name: picks for name, picks in found.items() if not name.startswith('supervised_')}
+    return found
   right = chosen(labels, tmp_path / 'right')
-  assert len(right) > 15 and right == chosen(np.random.default_rng(0).permutation(labels), tmp_path / 'shuffled')
+  other = chosen(np.random.default_rng(0).permutation(labels), tmp_path / 'shuffled')
+  same = {name for name in right if right[name] == other[name]}
+  ceilings = {name for name in right if name.startswith('supervised_')}
+  assert len(right) > 20 and len(ceilings) > 5 and same.isdisjoint(ceilings) and same | ceilings == set(right)
 
 
 def test_d2_is_not_just_the_hardest(blobs):
@@ -205,3 +204,99 @@ def test_the_command(tmp_path, blobs):
     assert process.returncode == 2 and process.stderr.count('\n') == 1 and all(w in process.stderr for w in words)
   process = launch(f'--config={ROOT}/configs/arrays.py:x')
   assert process.returncode == 2 and process.stderr.count('\n') == 1 and 'takes no name' in process.stderr
+
+
+@pytest.mark.parametrize('classifier', ['head', 'network'])
+def test_what_is_chosen_is_graded_on_a_fifth_that_no_seed_shares(small, blobs, tmp_path, monkeypatch, classifier):
+  small.update_from_flattened_dict({'benchmark.classifier': classifier, 'benchmark.methods': 'balanced',
+                                    'benchmark.rates': (0.5,), 'benchmark.steps': 30, 'proxy.network': 'mlp'})
+  seen = []
+  if classifier == 'head':
+    def grade(embeddings, candidates, labels, held_out, *, steps, seed):
+      seen.extend((set(rows.tolist()), tuple(sorted(held_out)), steps, seed) for rows in candidates)
+      return np.zeros((len(candidates), 1), np.float32)
+    monkeypatch.setattr(benchmark.judge, 'grade', grade)
+    verdict = {'betas': np.array([0.1]), 'beta': 0.1, 'gap': 0.0, 'half': 0.0, 'scores': np.zeros((1, 1, 1)),
+               'random_scores': np.zeros((1, 1, 1))}
+    monkeypatch.setattr(benchmark.judge, 'search', lambda *_, **__: verdict)
+  else:
+    def accuracy(inputs, labels, subset, test_inputs, test_labels, *_, steps, mesh, seed):
+      place = [int(np.flatnonzero((inputs == image).all((1, 2, 3)))[0]) for image in test_inputs]
+      seen.append((set(subset.tolist()), tuple(sorted(place)), steps, seed))
+      assert (labels[place] == test_labels).all()
+      return 0.0
+    monkeypatch.setattr(evaluate, 'downstream_accuracy', accuracy)
+  benchmark.run(data.from_memory(images=blobs[0], labels=blobs[1]), small, tmp_path, say=lambda _: None)
+  assert len(seen) == 6 and {(steps, seed) for *_, steps, seed in seen} == {(30, 0), (30, 1)}
+  assert all(len(chosen) == 48 and len(test) == 24 and not chosen & set(test) for chosen, test, *_ in seen)
+  assert len({test for _, test, *_ in seen}) == 2
+  assert len({frozenset(chosen) for chosen, *_ in seen}) == 6  # Also of the random ones each another.
+
+
+def pool_of(scores, supervised, seed=0):
+  rng, n = np.random.default_rng(0), 100
+  return methods.Pool(rng.normal(size=(n, 4)), None, None, select.double_end, np.arange(n) % 4, scores, None,
+                      lambda: supervised, seed)
+
+
+def test_each_score_and_each_ceiling_is_cut_by_its_own_scores():
+  names, rng = ('aum', 'forgetting', 'el2n', 'correctness'), np.random.default_rng(1)
+  own, true = ({name: rng.normal(size=100).astype(np.float32) for name in names} for _ in range(2))
+  pool, table = pool_of(own, true), {method.name: method for method in methods.table((0.1, 0.2), 3)}
+  def band(scores, name, beta, count=20):
+    hard = proxy.HARDER[name] * scores[name].astype(np.float64)
+    return np.argsort(-hard)[int(100 * beta):][:count]
+  for name, expected in (('elfs_fixed', band(own, 'aum', 0.3)), ('elfs_forgetting', band(own, 'forgetting', 0.3)),
+                         ('elfs_el2n', band(own, 'el2n', 0.3)), ('double_end_beta_0.2', band(own, 'aum', 0.2)),
+                         ('elfs_beta_0.1', band(own, 'aum', 0.1)), ('supervised_el2n', band(true, 'el2n', 0)),
+                         ('supervised_forgetting', band(true, 'forgetting', 0)),
+                         ('supervised_aum_beta_0.15', band(true, 'aum', 0.15))):
+    np.testing.assert_array_equal(table[name].choose(pool, 20), expected, err_msg=name)
+  assert table['elfs_beta_0.2'].choose(pool, 81) is None
+  ccs = table['supervised_ccs'].choose(pool, 10)
+  np.testing.assert_array_equal(ccs, select.stratified(-true['aum'], 10, 0.3, seed=0))
+  draws = [tuple(table[name].choose(pool_of(own, true, seed), 20)) for seed in (0, 1)
+           for name in ('random', 'random_2', 'random_3')]
+  assert len(set(draws)) == 6 and 'random_4' not in table
+
+
+def test_only_the_ceilings_see_labels_and_they_do(small, blobs, tmp_path):
+  images, labels = blobs
+  small.update_from_flattened_dict({'proxy.network': 'mlp', 'judge.steps': 2})
+  embeddings = images.reshape(120, -1).astype(np.float32)
+  other = np.where(np.arange(120) < 60, labels, (labels + 1) % 4)
+  dataset = data.from_memory(images=images, embeddings=embeddings)
+  pools = [benchmark._pool(dataset, given, small, tmp_path / name, 0) for name, given in
+           (('right', labels), ('other', other))]
+  assert all((pools[0].scores[name] == pools[1].scores[name]).all() for name in pools[0].scores)
+  right, wrong = (pool.supervised()['aum'] for pool in pools)
+  assert (right != wrong).any() and (right != pools[0].scores['aum']).any()
+
+
+@pytest.mark.parametrize('field, value', [
+    ('judge.steps', 7), ('benchmark.steps', 21), ('benchmark.classifier', 'network'), ('select.balance', 0.9),
+    ('evaluate.width', 5), ('cluster.num_classes', 3), ('neighbors.k', 9), ('embed.components', 7), ('mesh.shards', 4),
+    ('seed', 1), ('proxy.width', 5), (None, None)])
+def test_rows_are_known_by_what_made_them(small, field, value):
+  before = benchmark._what_is_compared(small, 'pca', 'content')['settings']
+  if field is None:
+    small.update_from_flattened_dict({'select.budget': 50, 'benchmark.rates': (0.7,), 'benchmark.seeds': 9})
+    assert benchmark._what_is_compared(small, 'pca', 'content')['settings'] == before  # These are columns, or none.
+    assert benchmark._what_is_compared(small, 'pca', 'other')['settings'] != before
+  else:
+    small.update_from_flattened_dict({field: value})
+    assert benchmark._what_is_compared(small, 'pca', 'content')['settings'] != before
+
+
+def test_a_seed_of_the_benchmark_is_that_of_its_pipeline(small, blobs, tmp_path, monkeypatch):
+  seeds = []
+  def stop(dataset, config, *_, **__):
+    assert config.embed.method == 'given' and dataset.labels is None
+    seeds.append(config.seed)
+    raise InterruptedError
+  monkeypatch.setattr(benchmark.pipeline, 'select_from', stop)
+  dataset = data.from_memory(embeddings=blobs[0].reshape(120, -1))
+  for seed in (0, 3):
+    with pytest.raises(InterruptedError):
+      benchmark._pool(dataset, blobs[1], small, tmp_path, seed)
+  assert seeds == [0, 3]

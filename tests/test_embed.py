@@ -92,7 +92,7 @@ def test_choose_prefers_what_follows_the_classes(digits):
   purities = {name: purity(x, labels) for name, x in candidates.items()}
   assert sorted(scores, key=scores.get) == sorted(purities, key=purities.get)
   assert embed.choose(candidates)[1] == scores
-  assert embed.choose({'tiny': pixels[:12], 'noise': noise[:12]})[0] in ('tiny', 'noise')
+  assert all(np.isfinite(score) for score in embed.choose({'tiny': pixels[:12], 'noise': noise[:12]})[1].values())
 
 
 def test_contrastive_loss_matches_numpy():
@@ -187,3 +187,44 @@ if __name__ == '__main__':
     assert over.devices.size == size
     result = self_supervised.train(np.load(folder / 'images.npy'), over, neighbors=nearest, **SMALL | {'shards': 16})
     np.save(folder / f'{size}.npy', result)
+
+
+def test_the_encoder_follows_its_settings(monkeypatch):
+  """Nothing is trained: what reaches the step, and what the neighbours are found among."""
+  images = np.random.default_rng(0).integers(0, 256, (130, 8, 8, 1), np.uint8)
+  made, orders, searched = [], [], []
+  def make(mesh, optimizer, *settings):
+    made.append(settings)
+    return lambda state, pixels, order, key, i, t: (orders.append(np.asarray(order)) or state, np.float32(0))
+  def near(x, k):
+    searched.append((x.shape, k))
+    return np.random.default_rng(len(searched)).integers(0, 130, (130, k))
+  monkeypatch.setattr(self_supervised, '_make_step', make)
+  states = []
+  self_supervised.train(images, mesh.data_mesh(2, jax.devices()[:1]), neighbors=near, temperature=0.2, crop=0.4,
+                        flip=True, k=7, on_epoch=lambda _, state: states.append(np.array(state['neighbors'])),
+                        **SMALL | {'epochs': 6, 'refresh': 2})
+  assert made == [(2, 0.2, 0.4, True)]
+  assert searched == [((130, 64), 7), ((130, 32), 7), ((130, 32), 7)]  # PCA of the pixels, then its own features.
+  same = [np.array_equal(a, b) for a, b in zip(states, states[1:])]
+  assert same == [False, True, False, True, True]  # Found anew after two and after four of six epochs.
+  assert len(orders) == 12 and {order.shape for order in orders} == {(2, 2, 32)}
+  assert len({order.tobytes() for order in orders}) == 6 and all(len(set(order.ravel())) == 128 for order in orders)
+
+
+def test_positives_are_neighbours_drawn_anew_for_every_shard_and_step(monkeypatch):
+  """Each image is of one grey, which tells what a pair shows; views that change nothing keep it."""
+  images = np.broadcast_to(np.arange(64, dtype=np.uint8)[:, None, None, None] * 3, (64, 8, 8, 1)).copy()
+  near = (np.arange(64)[:, None] + np.arange(1, 6)) % 64
+  seen = []
+  def watched(random, pair, crop, flip):
+    jax.debug.callback(lambda grey, bits: seen.append((np.asarray(grey) // 3, float(bits))), pair[:, 0, 0, 0],
+                       random[0, 0])
+    return pair.astype(np.float32) / 255
+  monkeypatch.setattr(self_supervised, 'views', watched)
+  self_supervised.train(images, mesh.data_mesh(2, jax.devices()[:1]), neighbors=lambda x, k: near[:, :k],
+                        **SMALL | {'batch': 32, 'refresh': 0})
+  jax.effects_barrier()
+  assert len(seen) == 2 * 2 * 3 and len({bits for _, bits in seen}) == 12  # Shards, steps and epochs.
+  away = np.concatenate([(grey[16:].astype(int) - grey[:16]) % 64 for grey, _ in seen])
+  assert set(away) == {1, 2, 3, 4, 5} and np.bincount(away)[1:].min() > 20  # 192 pairs, five neighbours.

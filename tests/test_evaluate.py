@@ -51,3 +51,8 @@ def test_the_verdict_needs_intervals_that_do_not_overlap():
   assert evaluate.verdict([0.9, 0.901, 0.902], [0.8, 0.801, 0.802]) == 'better'
   assert evaluate.verdict([0.8, 0.801, 0.802], [0.9, 0.901, 0.902]) == 'worse'
   assert evaluate.verdict([0.9], [0.1]) == 'no measurable difference'
+
+
+def test_an_interval_is_students_at_95_percent():
+  mean, spread, half = evaluate.interval([1.0, 2.0, 4.0, 5.0])
+  np.testing.assert_allclose((mean, spread, half), (3, np.sqrt(10 / 3), 3.182446 * np.sqrt(10 / 3) / 2), rtol=1e-6)

@@ -1,4 +1,5 @@
 import numpy as np
+from scipy import stats
 
 from elfs_jax import judge, neighbors, select
 
@@ -115,3 +116,43 @@ def test_the_forecast_covers_what_a_random_draw_would_score():
   gap, half = judge.forecast(np.full((4, 3), 2.0), np.zeros((5, 4, 3)))
   assert (gap, half) == (2, 0)
   assert judge.forecast(np.ones((1, 3)), np.zeros((5, 1, 3)))[1] == np.inf
+
+
+def test_no_candidate_holds_what_it_is_graded_on_and_each_fold_and_seed_draws_anew(monkeypatch):
+  x, labels = blobs(90)
+  seen, weights = [], np.arange(90.)
+  def grade(embeddings, candidates, clusterings, held_out, **more):
+    seen.append((candidates, held_out, more))
+    return np.random.default_rng(0).random((len(candidates), len(clusterings)), np.float32)
+  monkeypatch.setattr(judge, 'grade', grade)
+  for seed in (0, 1):
+    judge.search(x, np.stack([labels, labels]), lambda rows, count, beta: rows[:count], 20, (0.0, 0.2), 0.0, folds=3,
+                 randoms=4, weights=weights, steps=7, seed=seed, progress=lambda iterable, **_: iterable)
+  assert len(seen) == 6 and [more['fold'] for *_, more in seen] == [0, 1, 2] * 2
+  for candidates, held_out, more in seen:
+    assert candidates.shape == (2 + 4, 18) and len(held_out) == 9 and all(len(set(row)) == 18 for row in candidates)
+    assert not np.isin(candidates, held_out).any()
+    assert more['weights'] is weights and more['steps'] == 7
+  assert [more['seed'] for *_, more in seen] == [0] * 3 + [1] * 3
+  assert len({tuple(held_out) for _, held_out, _ in seen}) == 6
+  assert len({tuple(row) for candidates, *_ in seen for row in candidates[2:]}) == 6 * 4
+
+
+def test_seed_fold_and_clustering_draw_other_starts_and_an_odd_number_of_candidates_is_graded():
+  x, labels = blobs()
+  x, rng = x + np.random.default_rng(1).normal(0, 4, x.shape).astype(np.float32), np.random.default_rng(2)
+  rows = np.stack([60 + rng.permutation(340)[:30] for _ in range(3)])
+  def grade(rows=rows, **more):
+    return judge.grade(x, rows, np.stack([labels, labels]), np.arange(60), steps=15, **more)
+  found = grade()
+  assert found.shape == (3, 2) and (found[:, 0] != found[:, 1]).any()
+  assert (grade(seed=1) != found).any() and (grade(fold=1) != found).any()
+  assert (grade(rows[[2, 0, 1]]) == found[[2, 0, 1]]).all() and len({tuple(row) for row in found}) == 3
+
+
+def test_the_forecast_is_the_prediction_interval_of_one_more_draw_where_clusterings_agree():
+  """The textbook's: t at 95 % with K - 1 degrees, times the spread of K draws, times the root of 1 + 1 / K."""
+  draws = np.random.default_rng(0).normal(0, 1, (8, 1, 1)).repeat(12, 1)  # 12 clusterings say the same of 8 subsets.
+  gap, half = judge.forecast(np.full((12, 1), 0.5), draws)
+  np.testing.assert_allclose(gap, 0.5 - draws.mean())
+  np.testing.assert_allclose(half, stats.t.ppf(0.975, 7) * draws[:, 0, 0].std(ddof=1) * np.sqrt(1 + 1 / 8))

@@ -1,26 +1,15 @@
-"""The whole pipeline, in process: promises about labels, reuse, settings and the Python way."""
+"""The whole pipeline, in process: promises about labels, reuse and settings."""
 import csv
 import json
 
-import jax
 import numpy as np
 import pytest
 
 import elfs_jax
-from elfs_jax import artifacts, config as config_lib, data, judge, neighbors, pipeline, proxy, select, workdir
+from conftest import run
+from elfs_jax import artifacts, data, evaluate, judge, neighbors, pipeline, proxy, select, workdir
 
-
-@pytest.fixture(autouse=True)
-def one_device(monkeypatch):
-  """Two logical shards would take two devices; one compiles faster."""
-  from elfs_jax import mesh
-  make = mesh.data_mesh
-  monkeypatch.setattr(mesh, 'data_mesh', lambda shards, devices=None: make(shards, devices or jax.devices()[:1]))
-
-
-def run(config, images, workdir, labels=None, say=lambda _: None):
-  config.data.name = 'memory'
-  return pipeline.run(data.from_memory(images=images, labels=labels), config, workdir, say=say)
+pytestmark = pytest.mark.usefixtures('one_device')
 
 
 def test_artifacts_agree_with_each_other(tiny, blobs, tmp_path):
@@ -99,46 +88,6 @@ def test_a_proxy_left_open_is_the_one_that_the_method_was_published_with(tiny, b
   run(tiny, blobs[0], tmp_path, say=said.append)
   assert any(line.startswith(f'  {network}, 2 epochs') for line in said)
   assert said[-2] == '12 of 120 examples chosen' and all(line.strip() for line in said)
-
-
-def test_the_python_way_gives_the_same_coreset(tiny, blobs, tmp_path):
-  images, labels = blobs
-  chosen, _ = run(tiny, images, tmp_path / 'a', labels)
-  coreset = elfs_jax.select_coreset(images, budget='10%', num_classes=4, config=tiny)
-  np.testing.assert_array_equal(coreset.indices, chosen.indices)
-  assert coreset.indices.dtype == np.int64 and coreset.pseudo_labels.dtype == np.int32 and coreset.beta == chosen.beta
-  assert (coreset.workdir / 'report.html').exists() and set(coreset.scores) == set(chosen.scores)
-  rows = [line.split(',') for line in (coreset.workdir / 'coreset.csv').read_text().splitlines()[1:]]
-  assert [row[2] for row in rows] == [coreset.ids[i] for i in coreset.indices]
-
-
-def test_the_python_way_takes_numpy_numbers_and_refuses_what_it_would_ignore(tiny, blobs, tmp_path):
-  x = blobs[0].reshape(120, -1).astype(np.float32)
-  tiny.embed.method = 'auto'
-  coreset = elfs_jax.select_coreset(embeddings=x, budget=np.int64(20), num_classes=np.int32(4), beta=np.float32(0.25),
-                                    seed=np.int64(0), config=tiny)
-  assert len(coreset.indices) == 20 and coreset.beta == 0.25
-  for images in (str(tmp_path), data.from_memory(images=blobs[0])):
-    with pytest.raises(ValueError, match='embeddings= go with an array'):
-      elfs_jax.select_coreset(images, embeddings=x, budget=20, num_classes=4)
-  with pytest.raises(ValueError, match='one example or all'):
-    elfs_jax.select_coreset(embeddings=x, budget='1', num_classes=4)
-  with pytest.raises(ValueError, match='config= is a str'):
-    elfs_jax.select_coreset(embeddings=x, budget=20, num_classes=4, config='configs/digits.py')
-  tiny.data.labels = 'labels.npy'
-  with pytest.raises(ValueError, match='data.labels=.labels.npy. goes with a folder'):
-    elfs_jax.select_coreset(embeddings=x, budget=20, num_classes=4, config=tiny)
-
-
-def test_a_folder_from_python_is_compared_by_its_labels(tiny, blobs, tmp_path):
-  from PIL import Image
-  for i, image in enumerate(blobs[0][:60]):
-    (tmp_path / 'in' / str(i % 4)).mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(tmp_path / 'in' / str(i % 4) / f'{i}.png')
-  tiny.data.labels, tiny.data.size = 'folders', 8
-  coreset = elfs_jax.select_coreset(tmp_path / 'in', budget=12, num_classes=4, config=tiny)
-  assert len(coreset.indices) == 12 and coreset.ids[0] == '0/0.png'
-  assert len(json.loads((coreset.workdir / 'metrics.json').read_text())['accuracy']['coreset']) == 2
 
 
 def test_fewer_examples_than_neighbours(tiny, blobs, tmp_path):
@@ -400,12 +349,90 @@ def test_one_seed_has_no_interval(tiny, blobs, tmp_path):
   assert '1 seed:' in table and 'no measurable difference' in table and 'nan' not in table and 'inf' not in table
 
 
-def test_every_settings_file_can_be_read():
-  for path in sorted((pipeline.pathlib.Path(__file__).parent.parent / 'configs').glob('*.py')):
-    config = config_lib.read(path)
-    assert config.is_locked and config.data.name == ('digits' if path.stem == 'benchmark' else path.stem), path
-
-
 def test_scores_point_the_right_way():
-  assert set(proxy.HARDER) == {'aum', 'forgetting', 'el2n', 'correctness'}
-  assert proxy.HARDER['aum'] == proxy.HARDER['correctness'] == -1
+  """Of two examples the second was learned worse: less margin and less often right, forgotten more, a larger error."""
+  scores = {'aum': [0.9, -0.2], 'correctness': [40, 3], 'forgetting': [0, 5], 'el2n': [0.1, 1.1]}
+  scores = {name: np.array(values, np.float32) for name, values in scores.items()}
+  for name in scores:
+    easy, hard = proxy.difficulty(scores, name, seed=0)
+    assert hard > easy, name
+
+
+@pytest.mark.parametrize('field, value', [
+    ('select.score', 'el2n'), ('select.method', 'stratified'), ('judge.betas', (0.0, 0.2)), ('select.balance', 0.9)])
+def test_a_verdict_is_not_kept_for_another_question(tiny, blobs, tmp_path, field, value):
+  tiny.select.method = 'coverage' if field == 'select.balance' else 'double_end'
+  tiny.proxy.network, said = 'mlp', []
+  run(tiny, blobs[0], tmp_path)
+  tiny.update_from_flattened_dict({field: value})
+  run(tiny, blobs[0], tmp_path, say=said.append)
+  assert '[proxy] reused' in said and '[clusterings] reused' in said
+  assert any(line.startswith('[judge_12] done') for line in said)
+
+
+def test_a_verdict_is_not_kept_when_a_constant_that_decides_it_changes(tiny, blobs, tmp_path, monkeypatch):
+  run(tiny, blobs[0], tmp_path)
+  monkeypatch.setattr(judge, 'CONSTANTS', (*judge.CONSTANTS, 0.5))
+  said = []
+  run(tiny, blobs[0], tmp_path, say=said.append)
+  assert '[clusterings] reused' in said and any(line.startswith('[judge_12] done') for line in said)
+
+
+def test_results_of_an_older_version_are_made_again(tiny, blobs, tmp_path, monkeypatch):
+  tiny.evaluate.enabled = False
+  run(tiny, blobs[0], tmp_path)
+  monkeypatch.setattr(artifacts, 'VERSION', artifacts.VERSION + 1)
+  said = []
+  run(tiny, blobs[0], tmp_path, say=said.append)
+  assert any(line.startswith('[embed] done') for line in said) and not any('reused' in line for line in said)
+
+
+def test_the_seed_reaches_every_stage(tiny, blobs, tmp_path, monkeypatch):
+  """Embeddings and clusters that are the same for both seeds, so that the stages after can differ by the seed alone."""
+  from elfs_jax import cluster, embed
+  seen = {}
+  def watch(module, name, found=None):
+    function = getattr(module, name)
+    def watched(*args, seed=None, **more):
+      seen.setdefault(name, []).append(seed)
+      return function(*args, seed=seed, **more) if found is None else found
+    monkeypatch.setattr(module, name, watched)
+  rng = np.random.default_rng(0)
+  watch(embed, 'pca')
+  watch(embed, 'choose')
+  watch(pipeline.self_supervised, 'train', rng.normal(size=(120, 8)).astype(np.float32))
+  watch(cluster, 'kmeans', blobs[1])
+  watch(cluster, 'merged_kmeans', blobs[1])
+  watch(cluster, 'temi', cluster.Temi(blobs[1], np.zeros(1, np.float32), 0, None))
+  watch(cluster, 'independent')
+  watch(proxy, 'dynamics_scores')
+  watch(judge, 'search')
+  tiny.update_from_flattened_dict({'embed.method': 'auto', 'cluster.method': 'auto', 'proxy.network': 'mlp'})
+  first, _ = run(tiny, blobs[0], tmp_path)
+  tiny.seed = 3
+  other, _ = run(tiny, blobs[0], tmp_path)
+  assert len(seen) == 9 and all(seeds[0] == 0 and seeds[-1] == 3 for seeds in seen.values()), seen
+  assert (first.scores['aum'] != other.scores['aum']).any()
+  assert (first.judged['random_scores'] != other.judged['random_scores']).any()
+
+
+def test_no_candidate_is_graded_by_the_labels_that_made_its_difficulty(tiny, blobs, tmp_path, monkeypatch):
+  seen, search = [], judge.search
+  def watched(embeddings, clusterings, *args, **more):
+    seen.append(clusterings)
+    return search(embeddings, clusterings, *args, **more)
+  monkeypatch.setattr(judge, 'search', watched)
+  tiny.update_from_flattened_dict({'evaluate.enabled': False, 'judge.clusterings': 4})
+  images = np.random.default_rng(0).integers(0, 256, (120, 8, 8), np.uint8)  # No clusters, so no two need agree.
+  chosen, _ = run(tiny, images, tmp_path)
+  assert seen[0].shape == (4, 120)
+  assert max(evaluate.cluster_accuracy(labels, chosen.pseudo_labels) for labels in seen[0]) < 0.9
+
+
+def test_a_run_that_dies_before_its_coreset_is_written_leaves_no_old_one(tiny, blobs, tmp_path, monkeypatch):
+  run(tiny, blobs[0], tmp_path)
+  tiny.select.budget = 24
+  monkeypatch.setattr(artifacts, 'write_rows', lambda *_: 1 / 0)
+  with pytest.raises(ZeroDivisionError):
+    run(tiny, blobs[0], tmp_path)
+  assert not (tmp_path / 'coreset.csv').exists() and len(np.load(tmp_path / 'coreset.npy')) == 24

@@ -285,3 +285,18 @@ def test_coverage_names_what_is_wrong():
       select.coverage(near, similarity, np.arange(6.0), 2, 0.0, need=need)
   with pytest.raises(ValueError, match=r'groups must be \[N\] with N=6, got shape \(5,\)'):
     select.coverage(near, similarity, np.arange(6.0), 2, 0.0, groups=np.zeros(5, int))
+
+
+def test_within_a_stratum_the_draw_is_random_and_seeded():
+  difficulty = np.repeat([0.0, 1.0], 100)
+  hits = np.zeros(200)
+  for seed in range(100):
+    chosen = select.cut('stratified', None, None, difficulty, 40, 0.0, seed)
+    np.testing.assert_array_equal(chosen, select.stratified(difficulty, 40, 0.0, seed=seed))
+    hits[chosen] += 1
+  assert hits[:100].sum() == hits[100:].sum() == 2000  # 20 of each 100: 20 times is expected of each.
+  assert 2 < hits.min() and hits.max() < 42 and 3 < hits.std() < 5
+
+
+def test_a_budget_with_an_exponent_is_a_fraction():
+  assert select.budget_count('1e-1', 50) == 5 and select.budget_count('2E-1', 50) == 10

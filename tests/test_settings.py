@@ -1,0 +1,47 @@
+"""The settings files, and what they leave open."""
+import numpy as np
+import pytest
+
+from conftest import ROOT
+from elfs_jax import config as config_lib, pipeline, recipes
+
+
+def test_every_settings_file_can_be_read():
+  for path in sorted((pipeline.pathlib.Path(__file__).parent.parent / 'configs').glob('*.py')):
+    config = config_lib.read(path)
+    assert config.is_locked and config.data.name == ('digits' if path.stem == 'benchmark' else path.stem), path
+
+
+SMALL_IMAGES = {'network': 'resnet18', 'batch': 256, 'learning_rate': 0.1, 'final_rate': 1e-4, 'momentum': 0.9,
+                'nesterov': True, 'weight_decay': 5e-4, 'crop': 4, 'flip': True, 'resized_crop': False}
+IMAGENET = SMALL_IMAGES | {'network': 'resnet34', 'nesterov': False, 'weight_decay': 1e-4, 'resized_crop': True}
+
+
+@pytest.mark.parametrize('name, training, epochs, steps', [
+    ('cifar10', SMALL_IMAGES, 200, 40_000), ('cifar100', SMALL_IMAGES, 200, 40_000),
+    ('stl10', SMALL_IMAGES, 200, 40_000), ('imagenet', IMAGENET, 60, 300_000)])
+def test_the_published_settings(name, training, epochs, steps):
+  """The tables of DESIGN section 5: TEMI's, and ELFS's training."""
+  config = config_lib.read(ROOT / f'configs/{name}.py')
+  for section in (config.proxy, config.evaluate):
+    for field, value in training.items():
+      if field != 'crop' or not training['resized_crop']:
+        assert section[field] == value, field
+  assert (config.proxy.epochs, config.evaluate.steps, config.select.method) == (epochs, steps, 'double_end')
+  temi = config.cluster
+  assert (temi.method, temi.heads, temi.hidden, temi.epochs, temi.batch) == ('temi', 50, (512, 256), 200, 1024)
+  assert (temi.warmup_epochs, temi.teacher_momentum, temi.init) == (20, 0.996, 'random')
+  assert temi.learning_rate == pytest.approx(1e-4 * 1024 / 256)
+  assert config.neighbors.k is None and pipeline.NEIGHBORS == 50
+  assert temi.num_classes == {'cifar100': 100, 'imagenet': 1000}.get(name, 10)
+
+
+def test_what_is_left_open_follows_the_data(tiny):
+  settings = config_lib.get_config().proxy
+  for count, side, batch, crop, epochs in ((500, 8, 64, 1, 40), (9_999, 28, 64, 3, 15), (10_000, 32, 256, 4, 40),
+                                           (60_000, 28, 256, 3, 10)):
+    images = np.broadcast_to(np.uint8(0), (count, side, side + 2, 1))
+    recipe = recipes.recipe_of(settings, images)
+    assert (recipe.network, recipe.batch, recipe.crop) == ('small', batch, crop)
+    assert recipes.proxy_epochs(settings, images) == epochs  # About 2,400 steps, from 10 to 40 epochs.
+  assert recipes.recipe_of(settings, np.zeros((500, 3), np.float32)).network == 'mlp'
