@@ -50,13 +50,12 @@ def forecasts(rows):
       continue
     own_cases = record['forecasts']
     rank = f'rank correlation {record["rank"]:.2f}, ' if record['cases'] else ''
-    rightly = f', {record["right"]:.0%} rightly' if record['said'] else ''
+    rightly = f', {record["right"]} rightly' if record['said'] else ''
     lines.append(f'- {own[0]["data"]}: {rank}a side named in {record["said"]} of {own_cases}{rightly}; above random in '
-                 f'{record["above"]:.0%}')
-    cases, said, above = cases + own_cases, said + record['said'], above + own_cases * record['above']
-    right += record['said'] * record['right'] if record['said'] else 0
-  return '\n'.join([*lines, f'- all: a side named in {said} of {cases}, rightly in {right:.0f}; above random in '
-                    f'{above:.0f}'])
+                 f'{record["above"]}')
+    cases, said = cases + own_cases, said + record['said']
+    right, above = right + record['right'], above + record['above']
+  return '\n'.join([*lines, f'- all: a side named in {said} of {cases}, {right} rightly; above random in {above}'])
 
 
 def last(rows):

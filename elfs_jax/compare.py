@@ -126,9 +126,9 @@ def forecast(rows):
   """How far the judge, which sees no label, foretells accuracy with true labels.
 
   Returns: dict with `cases` (rate and seed), `rank`: mean Spearman correlation over candidates (each beta and random)
-    within a case, `right`: share of the cases where coreset and random subsets came out on the side that was forecast,
-    counted where the forecast said `better` or `worse`, and `said`, their number; `above`: in what share of all
-    cases with a forecast, `forecasts`, the coreset was above random, which always to say `better` would be right in;
+    within a case; `forecasts`: cases with a forecast, `said`: those of them where it said `better` or `worse`,
+    `right`: those of these where coreset and random subsets came out on that side; `above`: forecasts where the
+    coreset was above random, which always to say `better` would be right in;
     None without judged rows.
   """
   rows = merge_randoms(rows)
@@ -148,9 +148,8 @@ def forecast(rows):
   if not correlations and not above:
     return None
   rank = float(np.mean(correlations)) if correlations else float('nan')
-  share, base = (float(np.mean(of)) if of else float('nan') for of in (right, above))
-  return {'cases': len(correlations), 'rank': rank, 'said': len(right), 'right': share, 'forecasts': len(above),
-          'above': base}
+  return {'cases': len(correlations), 'rank': rank, 'forecasts': len(above), 'said': len(right), 'right': sum(right),
+          'above': sum(above)}
 
 
 def summary(rows):
@@ -163,10 +162,11 @@ def summary(rows):
             regrets.items()] + ['']
   record = forecast(rows)
   if record:
-    named = f'it named a side in {record["said"]}' + (f', rightly in {record["right"]:.0%}' if record['said'] else '')
-    rank = f'rank correlation {record["rank"]:.2f} over {record["cases"]} cases; ' if record['cases'] else ''
-    base = f'; ours was above random in {record["above"]:.0%} of {record["forecasts"]}' if record['forecasts'] else ''
-    out.append(f'The judge, without labels, against accuracy: {rank}{named}{base}.')
+    rank = [f'rank correlation {record["rank"]:.2f} over {record["cases"]} cases'] if record['cases'] else []
+    rightly = f', rightly in {record["right"]}' if record['said'] else ''
+    named = [f'of {record["forecasts"]} forecasts {record["said"]} named a side{rightly}',
+             f'ours was above random in {record["above"]}'] if record['forecasts'] else []
+    out.append(f'The judge, without labels, against accuracy: {"; ".join(rank + named)}.')
   return '\n'.join(out)
 
 

@@ -183,7 +183,7 @@ def test_the_forecast_is_scored_on_rank_and_on_its_side():
       rows.append(row(f'elfs_beta_{i / 10:g}', seed, 0.5 + 0.1 * i, judge=0.1 * i if seed == 0 else -0.1 * i))
     rows += [row('random', seed, 0.55), row('elfs', seed, 0.6 if seed == 0 else 0.5, forecast=0.1, forecast_half=0.02)]
   record = compare.forecast(rows)
-  assert record == {'cases': 2, 'rank': pytest.approx(0), 'said': 2, 'right': 0.5, 'forecasts': 2, 'above': 0.5}
+  assert record == {'cases': 2, 'rank': pytest.approx(0), 'forecasts': 2, 'said': 2, 'right': 1, 'above': 1}
   assert compare.forecast([row('random', 0, 0.5)]) is None
 
 
