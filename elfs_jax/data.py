@@ -107,8 +107,8 @@ def from_memory(images=None, embeddings=None, labels=None, ids=None):
 def _check_arguments(name, path, images, size):
   if name not in NAMES:
     near = difflib.get_close_matches(str(name), NAMES, 1)
-    raise ValueError(f'data.name={name!r} is unknown' + (f', did you mean {near[0]!r}' if near else '')
-                     + f'? There are {", ".join(NAMES)}')
+    raise ValueError(f'data.name={name!r} is unknown' + (f': did you mean {near[0]!r}? There' if near else '; there')
+                     + f' are {", ".join(NAMES)}')
   if path in (None, '') and name in NEEDS_PATH:
     raise ValueError(f'data.name={name!r} needs data.path: {NEEDS_PATH[name]}')
   if path is not None and name in NO_PATH:

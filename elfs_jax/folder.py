@@ -151,6 +151,11 @@ def reason_of(error):
     return 'the file name is not valid UTF-8: rename it'
   if isinstance(error, OSError) and error.strerror:
     return error.strerror
+  return one_line(error)
+
+
+def one_line(error):
+  """What an error says, or what it is, in one line."""
   return ' '.join(str(error).split()) or type(error).__name__
 
 

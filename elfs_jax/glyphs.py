@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 
+from elfs_jax import folder
+
 SYSTEM_FONTS = '/usr/share/fonts'
 CHARACTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 SIDE, MARGIN = 28, 2
@@ -40,7 +42,7 @@ def read(path, seed=0, progress=None):
     try:
       fonts.append((file, *_draw(root / file)))
     except (OSError, ValueError) as error:
-      skipped.append((file, ' '.join(str(error).split()) or type(error).__name__))
+      skipped.append((file, folder.one_line(error)))
   families = families_of([name for _, name, _ in fonts])
   fonts = [(file, families[name], images) for file, name, images in fonts]
   fonts, twins = _without_twins(fonts)

@@ -49,7 +49,7 @@ def _idx(file):
   try:
     content = (gzip.open if file.suffix == '.gz' else open)(file, 'rb').read()
   except (OSError, EOFError, zlib.error) as error:
-    raise ValueError(f'{file}: cannot be read ({_one_line(error)}); fetch it again') from None
+    raise ValueError(f'{file}: cannot be read ({folder.one_line(error)}); fetch it again') from None
   axes = content[3] if content[:3] == b'\0\0\x08' else 0
   shape = tuple(np.frombuffer(content[4:4 + 4 * axes], '>u4').tolist())
   if not axes or len(content) != 4 + 4 * axes + np.prod(shape, dtype=np.int64):
@@ -89,7 +89,7 @@ def numpy_file(path, needed, optional):
   except artifacts.DAMAGED as error:
     # NumPy takes what it does not know for a pickle, and advises to load it all the same.
     unknown = isinstance(error, ValueError) and 'pickle' in str(error)
-    reason = 'another format, or Python objects' if unknown else _one_line(error)
+    reason = 'another format, or Python objects' if unknown else folder.one_line(error)
     raise ValueError(f'{path}: not a sound .npy or .npz file of plain numbers ({reason}); '
                      'save it again with np.save or np.savez') from None
   raise ValueError(f'{path}: holds {names} and no array named {needed!r}; save it with np.savez(file, {needed}=...)')
@@ -168,7 +168,7 @@ def tensorflow_datasets(name, path, size, progress):
   try:
     import tensorflow_datasets as tfds
   except ImportError as error:
-    raise ValueError(f"data.name={name!r} needs TensorFlow Datasets ({_one_line(error)}): "
+    raise ValueError(f"data.name={name!r} needs TensorFlow Datasets ({folder.one_line(error)}): "
                      "pip install 'elfs_jax[tfds]'") from None
   tfds_name, *splits = TFDS[name]
   keywords = {'file_format': 'array_record'} | ({} if path is None else {'data_dir': str(path)})
@@ -197,7 +197,3 @@ def _read_source(source, size, progress):
     images[i] = square(example['image'])
     return example['label']
   return images, list(folder.parallel(read, len(source), progress, 'Reading images'))
-
-
-def _one_line(error):
-  return ' '.join(str(error).split()) or type(error).__name__
