@@ -73,7 +73,7 @@ def report(rows, workdir, say=print):
   say(words)
   if lines:
     seeds = len(lines[rows[0]['rate']][0].accuracy)
-    title = f'{rows[0]["data"]}, {_classifier(rows)}; bars: one standard deviation over {seeds} seeds'
+    title = f'{rows[0]["data"]}, {_classifier(rows)}\nbars: one standard deviation over {seeds} seeds'
     artifacts.write(workdir / 'benchmark.png', lambda file: compare.figure(lines, file, title))
   say(f'results in {workdir}: runs.csv, benchmark.md, benchmark.png')
 
