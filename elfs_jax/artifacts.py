@@ -5,8 +5,8 @@ import io
 import json
 import os
 import pathlib
+import secrets
 import shutil
-import tempfile
 import time
 import zipfile
 import zlib
@@ -35,21 +35,14 @@ def write(path, save):
   """Write a file by `save(open binary file)`, under a temporary name first, so that it is whole or absent."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+  temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}')
   try:
-    with os.fdopen(handle, 'wb') as file:
+    with open(temporary, 'xb') as file:
       save(file)
-    os.chmod(temporary, 0o666 & ~_umask())
     os.replace(temporary, path)
   except BaseException:
-    pathlib.Path(temporary).unlink(missing_ok=True)
+    temporary.unlink(missing_ok=True)
     raise
-
-
-def _umask():
-  umask = os.umask(0)  # There is no way to read it alone.
-  os.umask(umask)
-  return umask
 
 
 def write_text(path, text):

@@ -128,8 +128,7 @@ def forecast(rows):
   Returns: dict with `cases` (rate and seed), `rank`: mean Spearman correlation over candidates (each beta and random)
     within a case; `forecasts`: cases with a forecast, `said`: those of them where it said `better` or `worse`,
     `right`: those of these where coreset and random subsets came out on that side; `above`: forecasts where the
-    coreset was above random, which always to say `better` would be right in;
-    None without judged rows.
+    coreset was above random, which always to say `better` would be right in; None without judged rows.
   """
   rows = merge_randoms(rows)
   correlations, right, above, seeds = [], [], [], {(row['rate'], row['seed']) for row in rows}

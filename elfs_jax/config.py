@@ -211,9 +211,9 @@ def check_names(config, argv):
   names = [name for name, _ in _leaves(config)]
   for argument in argv:
     found = re.match(r'--?config\.([^=]+)', argument)
-    if found and any(name.startswith(f'{found[1]}.') for name in names):
-      raise ValueError(f'--config.{found[1]} is a section: set its fields, such as --config.'
-                       + next(name for name in names if name.startswith(f'{found[1]}.')))
+    inside = [name for name in names if found and name.startswith(f'{found[1]}.')]
+    if inside:
+      raise ValueError(f'--config.{found[1]} is a section: set its fields, such as --config.{inside[0]}')
     if found and found[1] not in names:
       # The last part of the name says most: a field may be looked for in another section.
       nearest = max(names, key=lambda name: max(

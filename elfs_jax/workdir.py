@@ -82,13 +82,13 @@ def claim(workdir, config, dataset):
     return identity
   try:
     before = json.loads(path.read_text())['source']
-    same, words = before == source, _words(before)
+    same, theirs = before == source, _words(before)
   except (ValueError, KeyError, TypeError):
     raise ValueError(f'{path} is not a config that elfs_jax wrote: choose another workdir') from None
   if not same:
-    words, mine = (words, _words(source)) if words != _words(source) else ('other data', words)
-    raise ValueError(f'workdir {workdir} holds the results of {words}, this run is of {mine}: choose another --workdir '
-                     'or delete that one')
+    mine = _words(source)
+    raise ValueError(f'workdir {workdir} holds the results of {theirs if theirs != mine else "other data"}, this run is '
+                     f'of {mine}: choose another --workdir or delete that one')
   return identity
 
 

@@ -50,6 +50,16 @@ def run(config, images, workdir, labels=None, say=lambda _: None):
   return pipeline.run(data.from_memory(images=images, labels=labels), config, workdir, say=say)
 
 
+def on_devices(script, counts=(1, 8)):
+  """What a Python script prints with each number of devices; `{devices}` in it is that number. They run at once."""
+  runs = []
+  for devices in counts:
+    environment = dict(os.environ, JAX_PLATFORMS='cpu', XLA_FLAGS=f'--xla_force_host_platform_device_count={devices}')
+    runs.append(subprocess.Popen([sys.executable, '-c', script.format(devices=devices)], env=environment, text=True,
+                                 stdout=subprocess.PIPE))
+  return [run.communicate()[0].strip() for run in runs]
+
+
 def launch(*arguments, devices=1, cwd=ROOT, tiny=True):
   """Run launch.py as a user does, shrunk; returns the finished process."""
   shrunk = [f'--config.{name}={value}' for name, value in TINY.items()] if tiny else []

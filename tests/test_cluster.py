@@ -4,18 +4,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
 from elfs_jax import cluster, data, embed, merging, neighbors, temi
-
-
-def blobs(count=400, classes=4, width=8, seed=0):
-  """Well separated Gaussians: embeddings [N, D], class [N]."""
-  rng = np.random.default_rng(seed)
-  class_N = rng.integers(0, classes, count)
-  return (3 * rng.normal(size=(classes, width))[class_N] + rng.normal(size=(count, width))).astype(np.float32), class_N
-
-
-X_ND, CLASS_N = blobs()
-NEAR_NK = neighbors.knn(X_ND, 10)[0]
-FAST = dict(heads=3, hidden=(16, 8), batch=100, learning_rate=1e-2, warmup_epochs=2, teacher_momentum=0.9)
+from gaussians import CLASS_N, FAST, NEAR_NK, X_ND, blobs
 
 
 def test_smoothing_equals_plain_loops_and_helps_kmeans():

@@ -178,17 +178,6 @@ def test_encoder_beats_pixels_on_digits(digits):
   assert purity(embed.scale(got), labels) > purity(embed.pca(images), labels) + 0.03
 
 
-if __name__ == '__main__':
-  # What `test_same_bits_on_1_2_4_8_devices` starts: one mesh after another over the first devices of eight.
-  folder = pathlib.Path(sys.argv[1])
-  assert len(jax.devices()) == 8
-  for size in (1, 2, 4, 8):
-    over = mesh.data_mesh(16, jax.devices()[:size])
-    assert over.devices.size == size
-    result = self_supervised.train(np.load(folder / 'images.npy'), over, neighbors=nearest, **SMALL | {'shards': 16})
-    np.save(folder / f'{size}.npy', result)
-
-
 def test_the_encoder_follows_its_settings(monkeypatch):
   """Nothing is trained: what reaches the step, and what the neighbours are found among."""
   images = np.random.default_rng(0).integers(0, 256, (130, 8, 8, 1), np.uint8)
@@ -228,3 +217,14 @@ def test_positives_are_neighbours_drawn_anew_for_every_shard_and_step(monkeypatc
   assert len(seen) == 2 * 2 * 3 and len({bits for _, bits in seen}) == 12  # Shards, steps and epochs.
   away = np.concatenate([(grey[16:].astype(int) - grey[:16]) % 64 for grey, _ in seen])
   assert set(away) == {1, 2, 3, 4, 5} and np.bincount(away)[1:].min() > 20  # 192 pairs, five neighbours.
+
+
+if __name__ == '__main__':
+  # What `test_same_bits_on_1_2_4_8_devices` starts: one mesh after another over the first devices of eight.
+  folder = pathlib.Path(sys.argv[1])
+  assert len(jax.devices()) == 8
+  for size in (1, 2, 4, 8):
+    over = mesh.data_mesh(16, jax.devices()[:size])
+    assert over.devices.size == size
+    result = self_supervised.train(np.load(folder / 'images.npy'), over, neighbors=nearest, **SMALL | {'shards': 16})
+    np.save(folder / f'{size}.npy', result)

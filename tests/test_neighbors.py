@@ -1,11 +1,8 @@
 """Neighbours against one big product in NumPy, with duplicates, several block sizes and several devices."""
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
+from conftest import on_devices
 from elfs_jax import neighbors
 
 
@@ -92,10 +89,5 @@ print(hashlib.sha256(b''.join(a.tobytes() for a in found)).hexdigest())
 
 
 def test_eight_devices_give_the_same_bits():
-  runs = []
-  for devices in (1, 8):
-    environment = dict(os.environ, JAX_PLATFORMS='cpu', XLA_FLAGS=f'--xla_force_host_platform_device_count={devices}')
-    runs.append(subprocess.Popen([sys.executable, '-c', DIGEST.format(devices=devices)], env=environment, text=True,
-                                 stdout=subprocess.PIPE))
-  one, eight = [run.communicate()[0].strip() for run in runs]
+  one, eight = on_devices(DIGEST)
   assert one == eight and len(one) == 64

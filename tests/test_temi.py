@@ -1,15 +1,13 @@
 """TEMI against plain NumPy loops, resuming and layouts."""
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from elfs_jax import cluster, neighbors, temi
+from conftest import on_devices
+from elfs_jax import cluster, temi
+from gaussians import CLASS_N, FAST, NEAR_NK, X_ND
 
 
 def plain_temi_loss(student, teacher, prior, beta, student_temp, teacher_temp, momentum):
@@ -87,18 +85,6 @@ def test_heads_start_as_specified():
   assert not np.any(b1) and not np.any(b2) and np.all(heads['gain'] == 1)
   assert abs(np.std(w1) - 0.02) < 5e-4 and np.abs(w1).max() < 0.0456
   assert np.abs(w1[0] - w1[1]).max() > 0.01
-
-
-def blobs(count=400, classes=4, width=8, seed=0):
-  """Well separated Gaussians: embeddings [N, D], class [N]."""
-  rng = np.random.default_rng(seed)
-  class_N = rng.integers(0, classes, count)
-  return (3 * rng.normal(size=(classes, width))[class_N] + rng.normal(size=(count, width))).astype(np.float32), class_N
-
-
-X_ND, CLASS_N = blobs()
-NEAR_NK = neighbors.knn(X_ND, 10)[0]
-FAST = dict(heads=3, hidden=(16, 8), batch=100, learning_rate=1e-2, warmup_epochs=2, teacher_momentum=0.9)
 
 
 def test_temi_finds_separated_clusters_from_a_random_start():
@@ -181,12 +167,7 @@ print(hashlib.sha256(found.labels.tobytes() + found.loss.tobytes()).hexdigest())
 
 
 def test_eight_devices_give_the_same_bits():
-  runs = []
-  for devices in (1, 8):
-    environment = dict(os.environ, JAX_PLATFORMS='cpu', XLA_FLAGS=f'--xla_force_host_platform_device_count={devices}')
-    runs.append(subprocess.Popen([sys.executable, '-c', DIGEST.format(devices=devices)], env=environment, text=True,
-                                 stdout=subprocess.PIPE))
-  one, eight = [run.communicate()[0].strip() for run in runs]
+  one, eight = on_devices(DIGEST)
   assert one == eight and len(one) == 64
 
 
