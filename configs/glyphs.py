@@ -3,7 +3,7 @@ r"""Glyphs: A-Z, a-z and 0-9 in every font on the machine, 28x28, after the mann
 A seeded fifth of the font families is the test set, so a family is never in both. Fonts that lack a letter, draw small
 letters as capitals or look like another are left out (`skipped.csv` says why). The images depend on the fonts that are
 installed: with Debian 12's packages below, 662 faces of 127 families, 32,612 images
-and 8,432 for the test (112 MB installed).
+and 8,432 for the test (112 MB installed). Debian 13 lacks fonts-arapey and fonts-oxygen.
 
   apt-get install --no-install-recommends \
     fonts-3270 fonts-adf-accanthis fonts-adf-baskervald fonts-adf-berenis fonts-adf-gillius fonts-adf-ikarius \

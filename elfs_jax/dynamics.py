@@ -29,6 +29,13 @@ def init(n):
                   zeros(bool))
 
 
+class Measured(NamedTuple):
+  """What one epoch adds, [B] each."""
+  margin: jax.Array      # float32
+  error: jax.Array       # float32, 0 after the first EL2N_EPOCHS epochs
+  right: jax.Array       # bool
+
+
 def record(state, index, logits, labels, epoch, mask=None):
   """Add one batch. Pure and jittable; record each example once an epoch.
 
@@ -41,13 +48,23 @@ def record(state, index, logits, labels, epoch, mask=None):
     mask: bool [B] or None; False rows are not recorded.
   Returns: the new state.
   """
+  return add(state, index, measure(logits, labels, epoch), mask)
+
+
+def measure(logits, labels, epoch):
+  """The half of `record` that computes: `Measured`. Its last bits may depend on B, by how it is compiled."""
   logits = logits.astype(jnp.float32)
   p = jax.nn.softmax(logits)
   onehot = jax.nn.one_hot(labels, logits.shape[-1])
   p_label = jnp.sum(p * onehot, -1)
   margin = p_label - jnp.max(jnp.where(onehot > 0, -jnp.inf, p), -1)
   error = jnp.where(epoch < EL2N_EPOCHS, jnp.sqrt(jnp.sum((p - onehot) ** 2, -1)), 0.0)
-  right = jnp.argmax(logits, -1) == labels
+  return Measured(margin, error, jnp.argmax(logits, -1) == labels)
+
+
+def add(state, index, measured, mask=None):
+  """The half of `record` that adds, one number to each row. Args and result as there; measured: `Measured`, [B]."""
+  margin, error, right = measured
   forgotten = state.was_right[index] & ~right
   # Rows that are not recorded are sent out of range, where mode='drop' discards them.
   row = index if mask is None else jnp.where(mask, index, len(state.margin))

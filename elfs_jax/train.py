@@ -157,8 +157,9 @@ def device_step(state, data, order, moments, key, t, epoch, *, network, optimize
   loss, stats = jax.tree.map(lambda a: a / shards, (loss, stats))
   rows = index + slots * jnp.arange(local)[:, None]
   first_time = t * size + jnp.arange(size) < slots
-  recorded = dynamics.record(state.dynamics, rows.reshape(-1), jnp.concatenate(logits), labels.reshape(-1), epoch,
-                             (first_time & (index < data.size[:, None])).reshape(-1))
+  measured = jax.lax.map(lambda shard: dynamics.measure(*shard, epoch), (jnp.stack(logits), labels))  # As the views.
+  recorded = dynamics.add(state.dynamics, rows.reshape(-1), jax.tree.map(jnp.ravel, measured),
+                          (first_time & (index < data.size[:, None])).reshape(-1))
   return State(params, stats, opt_state, loss, state.step + 1, recorded)
 
 

@@ -16,7 +16,7 @@ from elfs_jax import config as config_lib
 from elfs_jax import data, glyphs, synthetic, variants
 
 FONTS = ('dejavu/DejaVuSans', 'dejavu/DejaVuSerif', 'dejavu/DejaVuSansMono-Bold', 'liberation/LiberationSans-Regular',
-         'liberation/LiberationSerif-Bold', 'oxygen/Oxygen-Sans', 'oxygen/Oxygen-Sans-Bold', 'ocr-a/OCRA',
+         'liberation/LiberationSerif-Bold', 'open-sans/OpenSans-Regular', 'open-sans/OpenSans-Bold', 'ocr-a/OCRA',
          'ocr-a/OCRABold')
 
 
@@ -187,12 +187,12 @@ def test_glyphs_are_the_same_each_time(letters, fonts):
 def test_unusable_fonts_are_listed(letters, fonts, tmp_path):
   root = tmp_path / 'more'
   shutil.copytree(fonts, root)
-  shutil.copy(root / 'dejavu/DejaVuSans.ttf', root / 'oxygen/z.ttf')
+  shutil.copy(root / 'dejavu/DejaVuSans.ttf', root / 'open-sans/z.ttf')
   (root / 'broken.ttf').write_text('no font')
   (root / 'link.ttf').symlink_to(root / 'dejavu/DejaVuSans.ttf')
   seen = []
   more = data.load('glyphs', root, progress=lambda files, desc, total: seen.append(total) or files)
-  assert [path for path, _ in more.skipped] == ['broken.ttf', 'oxygen/z.ttf'] and seen == [len(FONTS) + 2]
+  assert [path for path, _ in more.skipped] == ['broken.ttf', 'open-sans/z.ttf'] and seen == [len(FONTS) + 2]
   assert 'looks like dejavu/DejaVuSans.ttf' in more.skipped[1][1]
   assert np.array_equal(more.images, letters.images)
 
@@ -229,7 +229,7 @@ def test_too_few_fonts(fonts, tmp_path):
     data.load('glyphs', tmp_path)
   one_line(error, str(tmp_path), '0 usable', 'apt-get install', 'data.path')
   with pytest.raises(ValueError) as error:
-    data.load('glyphs', fonts / 'oxygen')
+    data.load('glyphs', fonts / 'open-sans')
   one_line(error, '1 usable', 'apt-get install')
   with pytest.raises(FileNotFoundError) as error:
     data.load('glyphs', tmp_path / 'none')
