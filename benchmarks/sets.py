@@ -83,7 +83,7 @@ def row(name, rate, lines, shown):
 def draw(tables, names):
   """Points above random with 95 % intervals: a panel per prune rate, a column per set."""
   rates = list(tables[0])
-  picture = figure.Figure(figsize=(12.5, 3.6), layout='constrained')
+  picture = figure.Figure(figsize=(14, 3.6), layout='constrained')
   panels = picture.subplots(1, len(rates), sharey=True, squeeze=False)[0]
   for axes, rate in zip(panels, rates):
     axes.axhline(0, color='black', linewidth=0.8)
@@ -95,7 +95,7 @@ def draw(tables, names):
                     fmt='o', color=color, markersize=5 if method == 'elfs' else 3.5, elinewidth=0.9, label=method)
       axes.plot(place[~inside], np.full((~inside).sum(), LEAST + 0.3), 'v', color=color, markersize=5)
     axes.set(title=f'{rate:.0%} pruned', xticks=np.arange(len(names)), ylim=(LEAST, None))
-    axes.set_xticklabels([name.replace('fashion_mnist', 'fashion').replace('_', '\n') for name in names], fontsize=7)
+    axes.set_xticklabels([name.replace('fashion_mnist', 'fashion').replace('_', '\n') for name in names], fontsize=6.5)
     axes.grid(axis='y', alpha=0.3)
   panels[0].set_ylabel('points above random')
   picture.legend(*panels[0].get_legend_handles_labels(), loc='outside right center', fontsize=8,

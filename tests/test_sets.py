@@ -3,6 +3,7 @@ import collections
 import hashlib
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -122,6 +123,28 @@ def test_clip_art_that_is_not_there(drawings):
   with pytest.raises(ValueError) as error:
     data.load('clipart', drawings / 'animals')
   one_line(error, 'fewer than two folders of 100 pictures', 'apt-get install openclipart-png', 'data.path')
+
+
+# Icons
+
+
+def test_icons_are_gathered_as_the_config_says(tmp_path):
+  themes = tmp_path / 'themes'
+  for place in ('oxygen/base/48x48/actions/go.png', 'gnome/48x48/actions/go.png', 'elementary-xfce/mimes/48/text.png',
+                'gnome/48x48/mimetypes/text.png', 'oxygen/base/64x64/actions/large.png', 'gnome/48x48/emotes/face.png'):
+    (themes / place).parent.mkdir(parents=True, exist_ok=True)
+    Image.new('RGBA', (48, 48), (255, 0, 0, 255 * ('go' in place))).save(themes / place)
+  text = (ROOT / 'configs/icons.py').read_text()
+  script = text[text.index('  for kind'):text.index('  python launch')].replace('/usr/share/icons', 'themes')
+  fields = script.replace('cut -d/ -f5', 'cut -d/ -f2')
+  assert fields != script != text
+  subprocess.run(['sh', '-c', fields], cwd=tmp_path, check=True)
+  config = config_lib.read(ROOT / 'configs/icons.py')
+  icons = data.load(config.data.name, tmp_path / config.data.path, labels=config.data.labels, size=config.data.size)
+  assert icons.ids == ['actions/gnome-go.png', 'actions/oxygen-go.png', 'mime/elementary-xfce-text.png',
+                       'mime/gnome-text.png']
+  assert icons.labels.tolist() == [0, 0, 1, 1] and icons.images.shape == (4, 32, 32, 3)
+  assert (icons.images[:2] == (255, 0, 0)).all() and (icons.images[2:] == 255).all()
 
 
 # Glyphs
