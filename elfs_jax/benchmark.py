@@ -169,8 +169,9 @@ def _what_is_compared(config, encoder, content):
   parts['select'].pop('budget')
   more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
           *judge.CONSTANTS, *cluster.made_by(config.cluster.method, config.cluster.num_classes), content]
-  own = config.data.name in ('folder', 'arrays', 'embeddings')  # What says no more than how it is read.
-  name = own and pathlib.Path(config.data.path).stem or config.data.name
+  name = config.data.name
+  if name in ('folder', 'arrays', 'embeddings'):  # These say only how it is read.
+    name = pathlib.Path(config.data.path).absolute().name
   return {'data': name, 'encoder': encoder, 'clustering': config.cluster.method,
           'proxy': recipes.proxy_settings(config).network or 'auto', 'classifier': config.benchmark.classifier,
           'settings': artifacts.fingerprint(parts, more)[:8]}

@@ -30,7 +30,7 @@ def init(n):
 
 
 class Measured(NamedTuple):
-  """What one epoch adds, [B] each."""
+  """What one batch adds, [B] each."""
   margin: jax.Array      # float32
   error: jax.Array       # float32, 0 after the first EL2N_EPOCHS epochs
   right: jax.Array       # bool

@@ -157,7 +157,8 @@ def device_step(state, data, order, moments, key, t, epoch, *, network, optimize
   loss, stats = jax.tree.map(lambda a: a / shards, (loss, stats))
   rows = index + slots * jnp.arange(local)[:, None]
   first_time = t * size + jnp.arange(size) < slots
-  measured = jax.lax.map(lambda shard: dynamics.measure(*shard, epoch), (jnp.stack(logits), labels))  # As the views.
+  # A loop, as for the views: all local shards at once may give other last bits on another layout.
+  measured = jax.lax.map(lambda shard: dynamics.measure(*shard, epoch), (jnp.stack(logits), labels))
   recorded = dynamics.add(state.dynamics, rows.reshape(-1), jax.tree.map(jnp.ravel, measured),
                           (first_time & (index < data.size[:, None])).reshape(-1))
   return State(params, stats, opt_state, loss, state.step + 1, recorded)

@@ -196,7 +196,7 @@ def test_the_command(tmp_path, blobs):
                    cwd=tmp_path)
   assert process.returncode == 0, process.stderr
   rows = benchmark.read(tmp_path / 'runs/benchmark_arrays/runs.csv')
-  assert 'gain over random' in process.stdout and [row['data'] for row in rows] == ['images'] * 5
+  assert 'gain over random' in process.stdout and [row['data'] for row in rows] == ['images.npz'] * 5
   for name, extra, words in (('unlabelled.npy', '--config.benchmark.methods=rondom', ('rondom', 'random')),
                              ('unlabelled.npy', '--config.seed=1', ('labels',)),
                              ('images.npz', '--config.neighbors.k=100', ('k=100', '96')),
