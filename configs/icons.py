@@ -1,8 +1,8 @@
 r"""Icons of seven kinds (actions, apps, devices, documents, places ...) as three desktops draw them, 32x32, in colour.
 
 2,020 pictures of 48x48 pixels from Debian 12's packages below, over white; the kinds are uneven, 97 to 808, and some
-pictures are copies of others, in another kind as well. A fifth is set aside anew for each seed. No default was changed by
-looking at this set.
+pictures are copies of others, in another kind as well. A fifth is set aside anew for each seed. No default was changed
+by looking at this set.
 
   apt-get install --no-install-recommends oxygen-icon-theme gnome-icon-theme elementary-xfce-icon-theme
   for kind in actions apps categories devices mime places status; do

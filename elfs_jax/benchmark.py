@@ -68,7 +68,7 @@ def _run(dataset, config, table, workdir, say, progress):
 def report(rows, workdir, say=print):
   """benchmark.md and benchmark.png from rows; says the former."""
   lines = compare.table(rows)
-  words = _heading(rows, lines) + compare.summary(rows)
+  words = (_heading(rows) if lines else '') + compare.summary(rows)
   artifacts.write_text(workdir / 'benchmark.md', words)
   say(words)
   if lines:
@@ -78,14 +78,14 @@ def report(rows, workdir, say=print):
   say(f'results in {workdir}: runs.csv, benchmark.md, benchmark.png')
 
 
-def _heading(rows, lines):
+def _heading(rows):
   """What was compared, and what the columns are."""
   draws = len({row['method'] for row in rows if row['method'].startswith('random')})
   return (f'# {rows[0]["data"]}, {_classifier(rows)}\n\n'
           'Accuracy: of the last step on the test set, mean over seeds; spread: its standard deviation. Gain: points '
-          f'above the mean of {draws} random subsets a seed, [95 % interval]. Gap closure: gain in % of that of the best '
-          'choice that saw all true labels (supervised_...), where there is one. Beta: the share left out at the hard '
-          'end, mean over seeds.\n\n') if lines else ''
+          f'above the mean of {draws} random subsets a seed, [95 % interval]. Gap closure: gain in % of that of the '
+          'best choice that saw all true labels (supervised_...), where there is one. Beta: the share left out at the '
+          'hard end, mean over seeds.\n\n')
 
 
 def _classifier(rows):

@@ -44,8 +44,9 @@ def listing(path):
         (links if file.is_symlink() else found).append(file)
   seen = {os.path.realpath(file) for file in found} if links else set()
   for file in sorted(links):
-    if os.path.realpath(file) not in seen:
-      seen.add(os.path.realpath(file))
+    real = os.path.realpath(file)
+    if real not in seen:
+      seen.add(real)
       found.append(file)
   if not found:
     raise ValueError(f'{path}: no image file in this folder or below; it looks for extensions such as .jpg and .png')

@@ -87,8 +87,8 @@ def claim(workdir, config, dataset):
     raise ValueError(f'{path} is not a config that elfs_jax wrote: choose another workdir') from None
   if not same:
     mine = _words(source)
-    raise ValueError(f'workdir {workdir} holds the results of {theirs if theirs != mine else "other data"}, this run is '
-                     f'of {mine}: choose another --workdir or delete that one')
+    raise ValueError(f'workdir {workdir} holds the results of {theirs if theirs != mine else "other data"}, this run '
+                     f'is of {mine}: choose another --workdir or delete that one')
   return identity
 
 

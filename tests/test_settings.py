@@ -7,7 +7,7 @@ from elfs_jax import config as config_lib, pipeline, recipes
 
 
 def test_every_settings_file_can_be_read():
-  for path in sorted((pipeline.pathlib.Path(__file__).parent.parent / 'configs').glob('*.py')):
+  for path in sorted((ROOT / 'configs').glob('*.py')):
     config = config_lib.read(path)
     name = {'benchmark': 'digits', 'icons': 'folder'}.get(path.stem, path.stem)
     assert config.is_locked and config.data.name == name, path
