@@ -8,6 +8,8 @@ Flags:
   --config=FILE          a settings file (default configs/digits.py; see configs/)
   --config.FIELD=VALUE   override one setting, for example --config.select.budget=10% or --config.select.beta=0.3
   --workdir=FOLDER       where results go (default runs/NAME, after the settings file); what did not change is reused
+  --hosts=auto           several hosts as one: the same command on each host of a TPU VM, Slurm, Open MPI or Kubernetes
+                         job; elsewhere --hosts=ADDRESS:PORT,COUNT,INDEX, the first of COUNT at ADDRESS, INDEX from 0
 """
 import os
 import pathlib
@@ -35,6 +37,7 @@ def parse(argv):
     argv[1:] = sys.argv[1:] = [f'--config={path}', *config_lib.without_path(argv[1:])]
     config_flags.DEFINE_config_file('config', str(DEFAULT), 'The settings file.')
     flags.DEFINE_string('workdir', None, 'Where results go; default runs/NAME.')
+    flags.DEFINE_string('hosts', None, 'The hosts that run this command together.')
     return flags.FLAGS(argv)
   except (ValueError, FileNotFoundError, flags.Error) as error:
     fail(error)
@@ -44,7 +47,7 @@ def main(argv):
   if len(argv) > 1:
     fail(f'unexpected argument {argv[1]!r}: settings are given as --config.FIELD=VALUE')
   logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
-  from elfs_jax import mesh
+  from elfs_jax import hosts, mesh
   mesh.pin_threads()
   from elfs_jax import benchmark, config as config_lib, pipeline
   config = flags.FLAGS.config
@@ -52,9 +55,12 @@ def main(argv):
   given = config_flags.get_config_filename(flags.FLAGS['config'])
   name = '_'.join(pathlib.Path(part).stem for part in given.split(':'))
   try:
+    if flags.FLAGS.hosts is not None:
+      print('joining the other hosts, for at most five minutes', flush=True)
+      hosts.join(flags.FLAGS.hosts)
     run = benchmark.run if 'benchmark' in config else pipeline.run
     workdir = pathlib.Path(flags.FLAGS.workdir or f'runs/{name}').expanduser()
-    run(pipeline.read_data(config), config, workdir, progress=pipeline.bar)
+    run(hosts.on_each(lambda: pipeline.read_data(config)), config, workdir, progress=pipeline.bar)
   except (ValueError, OSError, FloatingPointError) as error:
     fail(error)
   except KeyboardInterrupt:

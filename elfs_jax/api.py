@@ -7,7 +7,7 @@ import tempfile
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import config as config_lib, data, mesh
+from elfs_jax import config as config_lib, data, hosts, mesh
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +25,15 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
                    config=None):
   """Choose the `budget` examples worth labelling, without any label.
 
+  On several hosts (after `jax.distributed.initialize()`) each calls it alike and gets the same.
+
   Args:
     images: uint8 [N,H,W] or [N,H,W,Ch], or a folder's path, or a `data.Dataset`.
     embeddings: float [N,D], alone or of the same examples as `images`, which are then an array.
     budget: a count (500), a fraction (0.1) or words ('10%').
     num_classes: clusters to look for, int; None estimates it.
     beta: the fraction of N dropped from the hard end, or 'auto' to search it without labels; in place of the config's.
-    workdir: folder for results, reused where nothing changed; default a new temporary folder.
+    workdir: folder for results (on the first host), reused where nothing changed; default a new temporary folder.
     seed: of everything random; in place of the config's.
     config: from `elfs_jax.config.get_config()`, for other settings; the arguments above override it. Default: the
       fast recipe, for a folder with mirrored views, as `launch.py` uses it.
@@ -55,7 +57,8 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
                      'labels=...) as images')
   if in_folder:
     config.data.name, config.data.path = 'folder', str(images)
-    dataset = data.load('folder', str(images), labels=config.data.labels, size=config.data.size)
+    dataset = hosts.on_each(
+        lambda: data.load('folder', str(images), labels=config.data.labels, size=config.data.size))
   elif isinstance(images, data.Dataset):
     dataset, config.data.name = images, 'memory'
   else:
@@ -63,7 +66,7 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
   with config.ignore_type():  # A copy holds each field to the type of its last value.
     config.select.budget, config.select.beta = _plain(budget), _plain(beta)
     config.cluster.num_classes, config.seed = _plain(num_classes), _plain(seed)
-  workdir = pathlib.Path(workdir or tempfile.mkdtemp(prefix='elfs_jax_')).expanduser()
+  workdir = pathlib.Path(workdir or hosts.from_lead(lambda: tempfile.mkdtemp(prefix='elfs_jax_'))).expanduser()
   chosen, _ = pipeline.run(dataset, config, workdir, say=lambda _: None, progress=pipeline.bar)
   return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, workdir, dataset.ids)
 

@@ -68,27 +68,34 @@ def write_rows(path, columns, rows):
 
 
 def cached(path, key, compute):
-  """The dict of arrays that `compute()` returns, kept in the .npz at `path` and read from there while `key` is equal.
+  """What is kept under the key, or else the dict of arrays from `compute()`, then kept. Returns: (arrays, reused)."""
+  arrays = kept(path, key)
+  return (keep(path, key, compute()), False) if arrays is None else (arrays, True)
 
-  A file that is damaged (zip's checksums tell) or made under another key is made again.
-  Returns: (arrays, reused).
-  """
+
+def kept(path, key):
+  """The dict of arrays that `keep` wrote under this key; None without one or where it is damaged (by its checksums)."""
   try:
     with np.load(path, allow_pickle=False) as file:
       if str(file['key']) == key:
-        return {name: file[name] for name in file.files if name != 'key'}, True
+        return {name: file[name] for name in file.files if name != 'key'}
   except DAMAGED:
     pass
-  arrays = {name: np.asarray(value) for name, value in compute().items()}
+  return None
+
+
+def keep(path, key, arrays):
+  """Write a dict of arrays as .npz under a key. Returns: the dict, its values NumPy arrays."""
+  arrays = {name: np.asarray(value) for name, value in arrays.items()}
   write_arrays(path, arrays | {'key': np.array(key)})
-  return arrays, False
+  return arrays
 
 
 class Checkpoint:
   """The state of one long stage on disk (Orbax), so that a killed run goes on where it was, to the same bits.
 
-  A checkpoint that is damaged (by its checksum) or made under another key is dropped. `save` is an `on_epoch` callback;
-  it writes at most once a minute.
+  A checkpoint that is damaged (by its checksum) or made under another key is dropped. Save where it is `due`:
+  at most once a minute. One process alone uses it, whatever others there are.
   """
 
   def __init__(self, folder, key):
@@ -96,10 +103,9 @@ class Checkpoint:
 
   def restore(self):
     """The leaves of the last state saved, in order, or None."""
-    import orbax.checkpoint as ocp
     for name in reversed(self._kept()):
       try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
           found = checkpointer.restore(self.path / name)
         checksum = int(found.pop('checksum'))
         leaves = [np.asarray(found[leaf]) for leaf in sorted(found)]
@@ -110,16 +116,17 @@ class Checkpoint:
     self.clear()
     return None
 
+  def due(self):
+    """Whether the last state saved is a minute old."""
+    return time.monotonic() - self.saved >= CHECKPOINT_SECONDS
+
   def save(self, epoch, state):
-    """Keep the state after `epoch` epochs, if the last one kept is a minute old, and then drop what was there."""
-    if time.monotonic() - self.saved < CHECKPOINT_SECONDS:
-      return
+    """Keep the state, a tree of arrays, after `epoch` epochs, and then drop what was there."""
     import jax
-    import orbax.checkpoint as ocp
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
     named = {f'leaf{i:05d}': leaf for i, leaf in enumerate(leaves)} | {'checksum': np.uint32(_checksum(leaves))}
     new = self.path / str(epoch)
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with _checkpointer() as checkpointer:
       checkpointer.save(new, named, force=True)
     for old in self.path.iterdir():
       if old != new:
@@ -133,6 +140,14 @@ class Checkpoint:
   def clear(self):
     """Drop the checkpoint: the stage is done."""
     shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _checkpointer():
+  import jax
+  import orbax.checkpoint as ocp
+  me = jax.process_index()
+  options = ocp.options.MultiprocessingOptions(me, active_processes={me}, barrier_sync_key_prefix=f'host{me}')
+  return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(multiprocessing_options=options), multiprocessing_options=options)
 
 
 def _checksum(leaves):

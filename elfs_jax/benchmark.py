@@ -10,6 +10,7 @@ import importlib.util
 import pathlib
 import time
 
+import jax
 import numpy as np
 
 from elfs_jax import (artifacts, checks, cluster, compare, data, evaluate, judge, mesh, methods, pipeline, recipes,
@@ -31,6 +32,8 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   settings, workdir = config.benchmark, pathlib.Path(workdir)
   table = _asked_for(settings.methods, methods.table(config.judge.betas, settings.randoms))
   _check(dataset, config)
+  if jax.distributed.is_initialized():
+    raise ValueError('the benchmark runs on one host: leave out --hosts')
   with store.alone(workdir):
     return _run(dataset, config, table, workdir, say, progress)
 

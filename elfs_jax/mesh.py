@@ -4,6 +4,7 @@ A fixed number of *logical shards* S share the work. A device owns a run of them
 that do not depend on the number of devices; sums over shards are one binary tree of adjacent pairs, first over the
 shards of a device, then over the devices. So 1, 2, 4 and 8 devices compute the same bits (docs/design.md).
 """
+import collections
 import functools
 import os
 import warnings
@@ -23,14 +24,23 @@ def data_mesh(shards, devices=None):
 
   Args:
     shards: the number of logical shards S, a power of two.
-    devices: devices to choose from; default all.
-  Returns: `jax.sharding.Mesh` with the axis `data`, its size a power of two that divides S.
-  Raises: ValueError if `shards` is no power of two.
+    devices: devices to choose from; default all, of all hosts.
+  Returns: `jax.sharding.Mesh` with the axis `data`, its size a power of two that divides S, as many devices of each
+    host. With fewer shards than hosts each host has a mesh of its own devices, and does the same work as the others.
+  Raises: ValueError if `shards` is no power of two, or the number of hosts is none.
   """
   check_shards(shards)
-  devices = list(jax.devices() if devices is None else devices)
-  count = min(shards, 1 << (len(devices).bit_length() - 1))
-  return Mesh(np.array(devices[:count]), (AXIS,), axis_types=(AxisType.Auto,))
+  by_host = collections.defaultdict(list)
+  for device in jax.devices() if devices is None else devices:
+    by_host[device.process_index].append(device)
+  if shards < len(by_host):
+    by_host = {0: by_host[jax.process_index()]}
+  hosts = len(by_host)
+  if hosts & (hosts - 1):
+    raise ValueError(f'{hosts} hosts cannot share {shards} logical shards evenly: start a power of two of them')
+  each = min(shards // hosts, 1 << (min(map(len, by_host.values())).bit_length() - 1))
+  chosen = [device for host in sorted(by_host) for device in by_host[host][:each]]
+  return Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def check_shards(shards):
@@ -45,12 +55,19 @@ def shard(mesh, array):
   return jax.make_array_from_callback(array.shape, NamedSharding(mesh, P(AXIS)), lambda index: array[index])
 
 
+def shard_rows(mesh, array, rows):
+  """`shard(mesh, array[rows])` for rows int [S, M] of an array [N, ...], without a copy of it all on the host."""
+  array = np.asarray(array)
+  return jax.make_array_from_callback((*rows.shape, *array.shape[1:]), NamedSharding(mesh, P(AXIS)),
+                                      lambda index: array[rows[index[0]]])
+
+
 def replicate(mesh, tree):
   """Place a tree of host arrays on every device of the mesh."""
   sharding = NamedSharding(mesh, P())
   def place(leaf):
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-      return jax.device_put(leaf, sharding)
+      return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
     leaf = np.asarray(leaf)
     return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
   return jax.tree.map(place, tree)

@@ -7,7 +7,7 @@ import json
 import jax
 import numpy as np
 
-from elfs_jax import artifacts, evaluate, recipes, select, summary, workdir as store
+from elfs_jax import artifacts, evaluate, hosts, recipes, select, summary, workdir as store
 
 
 def write_report(current, dataset, chosen):
@@ -25,9 +25,13 @@ def write_report(current, dataset, chosen):
       current.say('comparing it with random subsets by the labels; --config.evaluate.enabled=False leaves that out')
       metrics['accuracy'] = _compare(current, dataset, chosen)
   metrics['seconds'] = current.times
-  artifacts.write_text(current.workdir / 'metrics.json', json.dumps(metrics, indent=2))
-  artifacts.write_text(current.workdir / 'report.html', summary.page(dataset, config, chosen, metrics))
+  hosts.from_lead(lambda: _write(current.workdir, metrics, summary.page(dataset, config, chosen, metrics)))
   return metrics
+
+
+def _write(workdir, metrics, page):
+  artifacts.write_text(workdir / 'metrics.json', json.dumps(metrics, indent=2))
+  artifacts.write_text(workdir / 'report.html', page)
 
 
 def _quality(dataset, chosen):
@@ -49,11 +53,12 @@ def _compare(current, dataset, chosen):
   key = artifacts.fingerprint(artifacts.VERSION, inputs, dataset.labels, recipe._asdict(), settings.steps,
                               settings.seeds, seed, current.mesh.devices.size,
                               *((dataset.test_images, dataset.test_labels) if has_test_set else ()))
+  hosts.check_same(key, 'labels or test set')
   how = current.config.select
   def subset(name, pool, run_seed):
     if name == 'coreset':
-      return select.cut(how.method, chosen.graph, chosen.pseudo_labels, chosen.difficulty, count, chosen.beta, seed,
-                        balance=how.balance, rows=pool)
+      return hosts.from_lead(lambda: select.cut(how.method, chosen.graph, chosen.pseudo_labels, chosen.difficulty,
+                                                count, chosen.beta, seed, balance=how.balance, rows=pool))
     return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
   def accuracies(name):
     out = []
@@ -67,7 +72,7 @@ def _compare(current, dataset, chosen):
   made_by = {'coreset': (chosen.indices, chosen.difficulty, chosen.beta, how.method, how.balance),
              'random': (len(chosen.indices),), 'everything': ()}
   accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
-                                lambda: accuracies(name))['accuracy'].tolist() for name, parts in made_by.items()}
+                                lambda: accuracies(name), shared=True)['accuracy'].tolist() for name, parts in made_by.items()}
   return accuracy | {'examples': {'coreset': count, 'random': count, 'everything': pool_size},
                      'test': 'its own test set' if has_test_set else
                      'a fifth set aside anew for each seed, subsets at the same rate from the rest'}

@@ -8,10 +8,11 @@ import dataclasses
 import pathlib
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from elfs_jax import (artifacts, checks, cluster, data, embed, judge, mesh as mesh_lib, neighbors, outcome, proxy,
-                      recipes, select, summary, workdir as store)
+from elfs_jax import (artifacts, checks, cluster, data, embed, hosts, judge, mesh as mesh_lib, neighbors, outcome,
+                      proxy, recipes, select, summary, workdir as store)
 from elfs_jax.encoders import self_supervised
 
 NEIGHBORS = 50  # In the graph, where there are so many.
@@ -39,7 +40,7 @@ def select_from(dataset, config, workdir, *, say=print, progress=None):
     dataset: `data.Dataset`; its labels are dropped at the door.
     config: from `config.get_config()`.
     workdir: a folder for results, made if missing; results of other data in it are an error.
-    say, progress: how to print a line, and to show progress as progress(iterable, desc=, total=).
+    say, progress: how to print a line, and to show progress as progress(iterable, desc=, total=); on the lead alone.
   Returns: (`Selection`, `Run`).
   Raises: ValueError in one line for settings that the data can't meet, before any long work.
   """
@@ -54,7 +55,7 @@ def _choose(run, dataset):
   labels, num_classes, key = _cluster(run, embeddings, graph[0], key_near)
   scores, key_scores = _proxy(run, dataset, embeddings, labels, num_classes, key)
   chosen = _select(run, embeddings, graph, labels, num_classes, scores, key_scores, key_near)
-  store.write(run, dataset, chosen, identity)
+  hosts.from_lead(lambda: store.write(run, dataset, chosen, identity))
   return chosen._replace(embedding=method)
 
 
@@ -88,22 +89,26 @@ def run(dataset, config, workdir, *, say=print, progress=None):
     metrics = outcome.write_report(current, dataset, chosen)
   words = summary.text(metrics)
   if words:
-    say(words)
-  say(f'results in {current.workdir}: coreset.csv, report.html and more')
+    current.say(words)
+  current.say(f'results in {current.workdir}: coreset.csv, report.html and more')
   return chosen, metrics
 
 
 @contextlib.contextmanager
 def _alone(dataset, config, workdir, say, progress):
   """The `Run` of settings that were checked, in a workdir that no other run uses."""
-  checks.check(config, len(dataset.ids), has_images=dataset.images is not None,
-               has_embeddings=dataset.embeddings is not None)
+  hosts.on_each(lambda: checks.check(config, len(dataset.ids), has_images=dataset.images is not None,
+                                     has_embeddings=dataset.embeddings is not None))
   run = _start(workdir, config, say, progress)
   with store.alone(run.workdir):
     yield run
 
 
 def _start(workdir, config, say, progress):
+  how = {name: part for name, part in config.to_dict().items() if name != 'data'}  # A path may be another's own.
+  hosts.check_same(artifacts.fingerprint(how, jax.__version__), 'settings or another JAX')
+  if not hosts.lead():
+    say, progress = lambda _: None, None
   return store.Run(pathlib.Path(workdir), config, mesh_lib.data_mesh(config.mesh.shards), say,
                    progress or (lambda iterable, **_: iterable), {})
 
@@ -125,7 +130,7 @@ def _embed(run, dataset, identity):
       return {'embeddings': found[settings.method], 'method': settings.method}
     best, scores = embed.choose(found, seed=run.config.seed)
     return {'embeddings': found[best], 'method': best} | {f'score_{name}': s for name, s in scores.items()}
-  result = store.stage(run, 'embed', key, compute)
+  result = store.stage(run, 'embed', key, compute, shared=True)
   run.say(f'  {result["embeddings"].shape[1]} dimensions, method {result["method"]}{_listing(result)}')
   return result['embeddings'], str(result['method']), key
 
@@ -133,7 +138,7 @@ def _embed(run, dataset, identity):
 def _self_supervised(run, images, key):
   settings = run.config.embed
   def near(features, k):
-    return neighbors.knn(features, k)[0]
+    return hosts.from_lead(lambda: neighbors.knn(features, k)[0])
   epochs = settings.epochs or int(np.clip(300_000 // len(images), 11, 20))
   batch = settings.batch or (256 if len(images) < 10_000 else 512)
   return self_supervised.train(
@@ -195,7 +200,7 @@ def _proxy(run, dataset, embeddings, labels, num_classes, key):
     return proxy.dynamics_scores(inputs, labels, num_classes, recipe, epochs=epochs, mesh=run.mesh,
                                  shards=run.config.mesh.shards, seed=run.config.seed, progress=run.progress,
                                  **store.checkpointed(run, 'proxy', key))
-  scores = store.stage(run, 'proxy', key, compute)
+  scores = store.stage(run, 'proxy', key, compute, shared=True)
   run.say(f'  {recipe.network}, {epochs} epochs of batch {recipe.batch}; mean AUM {scores["aum"].mean():.3f}')
   return scores, key
 
@@ -214,7 +219,8 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
     judged = store.stage(run, f'judge_{budget}', key,
                          lambda: _judge(run, embeddings, graph, labels, clusterings, difficulty, budget))
     beta = float(judged['beta'])
-  chosen = select.cut(settings.method, graph, labels, difficulty, budget, beta, seed, balance=settings.balance)
+  chosen = hosts.from_lead(lambda: select.cut(settings.method, graph, labels, difficulty, budget, beta, seed,
+                                              balance=settings.balance))
   run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
           + (f', beta {beta:g}' if beta is not None else ''))
   if judged:

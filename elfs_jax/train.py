@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jax.sharding import PartitionSpec as P
 
-from elfs_jax import dynamics, mesh as mesh_lib, networks
+from elfs_jax import dynamics, hosts, mesh as mesh_lib, networks
 from elfs_jax.augment import augment
 
 SHUFFLE, AUGMENT = range(2)  # what a PRNG key is for
@@ -83,7 +83,7 @@ def fit(inputs, labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0,
   if recipe.batch % shards:
     raise ValueError(f'batch={recipe.batch} must be a multiple of mesh.shards={shards}')
   slots = _assign(len(labels), shards, seed)
-  data = Shards(*(mesh_lib.shard(mesh, np.asarray(a)[slots]) for a in (inputs, labels)),
+  data = Shards(*(mesh_lib.shard_rows(mesh, a, slots) for a in (inputs, labels)),
                 mesh_lib.shard(mesh, _sizes(len(labels), shards)))
   network = networks.build(recipe.network, num_classes, width=recipe.width, dtype=mesh_lib.compute_dtype())
   per_epoch = -(-slots.shape[1] // (recipe.batch // shards))
@@ -231,7 +231,7 @@ def _gather_scores(state, slots, n):
   real = (np.arange(slots.shape[1]) < _sizes(n, len(slots))[:, None]).reshape(-1)
   def gather(score):
     out = np.empty(n, np.float32)
-    out[flat[real]] = np.asarray(score)[real]
+    out[flat[real]] = hosts.gather(score)[real]
     return out
   return {name: gather(score) for name, score in dynamics.scores(state).items()}
 

@@ -6,9 +6,11 @@ import pathlib
 import time
 from typing import NamedTuple
 
+import filelock
+import jax
 import numpy as np
 
-from elfs_jax import artifacts
+from elfs_jax import artifacts, hosts
 
 
 class Run(NamedTuple):
@@ -24,11 +26,18 @@ class Run(NamedTuple):
 @contextlib.contextmanager
 def alone(workdir):
   """Hold the workdir, so that no other run mixes its results in. Raises: ValueError if one holds it already."""
-  import filelock
+  lock = filelock.FileLock(workdir / '.lock', timeout=0)
+  try:
+    hosts.from_lead(lambda: _hold(workdir, lock))
+    yield
+  finally:
+    lock.release()
+
+
+def _hold(workdir, lock):
   blocked = next((folder for folder in (workdir, *workdir.parents) if folder.exists() and not folder.is_dir()), None)
   if blocked:
     raise ValueError(f'workdir {workdir}: {blocked} is a file, choose a folder')
-  lock = filelock.FileLock(workdir / '.lock', timeout=0)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     lock.acquire()
@@ -36,21 +45,27 @@ def alone(workdir):
     raise ValueError(f'another run is at work in workdir {workdir}: wait for it, or choose another --workdir') from None
   except OSError as error:
     raise ValueError(f'workdir {workdir} cannot be written ({error.strerror}): choose another --workdir') from None
-  try:
-    for unfinished in (workdir / 'stages').glob('.*.npz.????????'):  # Of a run that was killed while it wrote.
-      unfinished.unlink()
-    yield
-  finally:
-    lock.release()
+  for unfinished in (workdir / 'stages').glob('.*.npz.????????'):  # Of a run that was killed while it wrote.
+    unfinished.unlink()
 
 
-def stage(run, name, key, compute):
-  """The stage's arrays, from the workdir or computed; says which, and how long it took."""
-  start = time.monotonic()
+def stage(run, name, key, compute, *, shared=False):
+  """The stage's arrays, from the workdir or computed, the same on every host; says which, and how long it took.
+
+  `compute` is called on the lead, of several hosts that share its work on all.
+  """
+  start, path = time.monotonic(), run.workdir / 'stages' / f'{name}.npz'
   run.say(f'[{name}] ...')
-  arrays, reused = artifacts.cached(run.workdir / 'stages' / f'{name}.npz', key, compute)
+  if not shared:
+    arrays, reused = hosts.from_lead(lambda: artifacts.cached(path, key, compute))
+  else:
+    arrays = hosts.from_lead(lambda: artifacts.kept(path, key))
+    reused = arrays is not None
+    if not reused:
+      made = compute()
+      arrays = hosts.from_lead(lambda: artifacts.keep(path, key, made))
   if not reused:
-    _checkpoint(run, name, key).clear()  # Not before the stage is kept.
+    hosts.from_lead(_checkpoint(run, name, key).clear)  # Not before the stage is kept.
   run.times[name] = time.monotonic() - start
   run.say(f'[{name}] ' + ('reused' if reused else f'done in {run.times[name]:.1f} s'))
   return {name: value if value.ndim else value.item() for name, value in arrays.items()}
@@ -59,10 +74,14 @@ def stage(run, name, key, compute):
 def checkpointed(run, name, key):
   """Arguments that let a stage's training go on where a killed run stopped."""
   checkpoint = _checkpoint(run, name, key)
-  state = checkpoint.restore()
+  state = hosts.from_lead(checkpoint.restore)
   if state is not None:
     run.say('  going on from the checkpoint of a run that was stopped')
-  return {'state': state, 'on_epoch': checkpoint.save}
+  def on_epoch(epoch, state):
+    if hosts.from_lead(checkpoint.due):
+      leaves = [hosts.gather(leaf) for leaf in jax.tree.leaves(state)]
+      hosts.from_lead(lambda: checkpoint.save(epoch, leaves))
+  return {'state': state, 'on_epoch': on_epoch}
 
 
 def _checkpoint(run, name, key):
@@ -76,10 +95,15 @@ def claim(workdir, config, dataset):
   """
   arrays = [a for a in (dataset.images, dataset.embeddings) if a is not None]
   identity = artifacts.fingerprint(*arrays)
+  hosts.check_same(identity, 'images or embeddings')
+  hosts.from_lead(lambda: _claim(workdir, config, identity))
+  return identity
+
+
+def _claim(workdir, config, identity):
   source, path = _source(config, identity), workdir / 'config.json'
   if not path.exists():
-    _write_config(path, config, source)
-    return identity
+    return _write_config(path, config, source)
   try:
     before = json.loads(path.read_text())['source']
     same, theirs = before == source, _words(before)
@@ -89,7 +113,6 @@ def claim(workdir, config, dataset):
     mine = _words(source)
     raise ValueError(f'workdir {workdir} holds the results of {theirs if theirs != mine else "other data"}, this run '
                      f'is of {mine}: choose another --workdir or delete that one')
-  return identity
 
 
 def _source(config, identity):

@@ -1,0 +1,134 @@
+"""Several hosts that run the same command as one: process 0 leads.
+
+What is split over the mesh all hosts compute together. The rest the lead does alone, and what came of it, a value or an
+error, goes to the others, so that all go on from the same bits. With one process nothing is sent.
+"""
+import collections
+import contextlib
+import pickle
+import re
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+
+PIECE = 1 << 26  # Bytes sent at a time.
+_apart = False   # Whether this process is at work that no other takes part in.
+
+
+def join(where):
+  """Become one of several hosts; before JAX's first computation, on each of them.
+
+  Args: where: 'auto' on what JAX knows by itself (TPU VMs, Slurm, Open MPI, Kubernetes), or 'ADDRESS:PORT,COUNT,INDEX':
+    COUNT processes, this one the INDEX-th from 0, the first of them at ADDRESS.
+  Raises: ValueError for other words, where 'auto' finds no cluster, and where hosts have unlike numbers of devices.
+  """
+  if where == 'auto':
+    known = {}
+  else:
+    found = re.fullmatch(r'([^,]+:[0-9]+),([1-9][0-9]*),([0-9]+)', where)
+    if not found:
+      raise ValueError(f'--hosts={where}: give auto, or ADDRESS:PORT,COUNT,INDEX such as 10.0.0.1:1234,2,0')
+    address, count, index = found[1], int(found[2]), int(found[3])
+    if index >= count:
+      raise ValueError(f'--hosts={where}: of {count} the last INDEX is {count - 1}')
+    known = {'coordinator_address': address, 'num_processes': count, 'process_id': index}
+  try:
+    jax.distributed.initialize(**known)
+  except ValueError as error:
+    if known:
+      raise
+    raise ValueError('--hosts=auto: JAX finds no cluster here: give --hosts=ADDRESS:PORT,COUNT,INDEX') from error
+  if len(set(collections.Counter(device.process_index for device in jax.devices()).values())) > 1:
+    raise ValueError('--hosts: the hosts have unlike numbers of devices: give each as many')
+
+
+def lead():
+  """Whether this process leads."""
+  return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+def from_lead(function):
+  """What `function()` returns on the lead, which alone calls it, on every host; an error there is raised on every host.
+
+  All hosts call this in the same order. Within `function` there is one host.
+  """
+  if _alone():
+    return function()
+  if lead():
+    value, error = _attempt(function)
+    _send(pickle.dumps((value, error)), source=0)
+  else:
+    value, error = pickle.loads(_send(b'', source=0))
+  if error is not None:
+    raise error
+  return value
+
+
+def on_each(function):
+  """`function()` of this host; where it fails on one, every host raises, and the others name that one.
+
+  Raises: what `function` raises; ValueError on the other hosts.
+  """
+  if _alone():
+    return function()
+  value, error = _attempt(function)
+  failed = multihost_utils.process_allgather(np.array([error is not None])).ravel()
+  if not failed.any():
+    return value
+  first = int(failed.argmax())
+  words = _send(str(error).encode(), source=first).decode()
+  raise error or ValueError(f'host {first}: {words}')
+
+
+def check_same(digest, what):
+  """Raises: ValueError on every host unless `digest`, 64 hex digits of `what`, is the same on all."""
+  if _alone():
+    return
+  digests = multihost_utils.process_allgather(np.frombuffer(bytes.fromhex(digest), np.uint8))
+  unlike = (digests != digests[0]).any(1)
+  if unlike.any():
+    raise ValueError(f'host {unlike.argmax()} has other {what} than host 0: give every host the same')
+
+
+def gather(array):
+  """An array on the mesh, its parts on other hosts too, as a NumPy array on every host."""
+  if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+    return np.asarray(array)
+  return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def _alone():
+  return _apart or not jax.distributed.is_initialized()  # Asked so that one host alone need not start JAX for it.
+
+
+@contextlib.contextmanager
+def _by_itself():
+  global _apart
+  _apart = True
+  try:
+    yield
+  finally:
+    _apart = False
+
+
+def _attempt(function):
+  """(value, error) of `function()`, one of them None."""
+  with _by_itself():
+    try:
+      return function(), None
+    except Exception as error:
+      return None, error
+
+
+def _send(data, source):
+  """The bytes that the host `source` has, on every host; in pieces of few sizes, since each compiles anew."""
+  is_source = jax.process_index() == source
+  def piece(part, size):
+    padded = np.zeros(size, np.uint8)
+    padded[:len(part)] = np.frombuffer(part, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(padded, is_source=is_source))
+  total = int.from_bytes(piece(len(data).to_bytes(8, 'little') if is_source else b'', 8).tobytes(), 'little')
+  size = min(PIECE, 1 << max(0, total - 1).bit_length())
+  starts = range(0, total, size)
+  return b''.join(piece(data[start:start + size], size).tobytes() for start in starts)[:total]

@@ -1,0 +1,128 @@
+"""Several hosts: two processes on this machine, each with devices of its own."""
+import os
+import socket
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, TINY, launch
+from elfs_jax import hosts, mesh
+
+# Keeps a checkpoint after each epoch; the lead dies once it has kept one of the stage that is named first.
+MORTAL = """
+import os, runpy, signal, sys
+from elfs_jax import artifacts
+stage = sys.argv.pop(1)
+artifacts.CHECKPOINT_SECONDS = 0
+save = artifacts.Checkpoint.save
+def save_and_die(self, *rest):
+  save(self, *rest)
+  if self.folder.name == stage:
+    os.kill(os.getpid(), signal.SIGKILL)
+artifacts.Checkpoint.save = save_and_die
+sys.argv[0] = 'launch.py'
+runpy.run_path('launch.py', run_name='__main__')
+"""
+
+
+def on_two(*settings, each=((), ()), dies_in='', devices=1):
+  """launch.py in two processes that are hosts of one run, `each` with settings of its own: the finished processes."""
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    port = free.getsockname()[1]
+  environment = os.environ | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}', 'PYTHONPATH': str(ROOT)}
+  shrunk = [f'--config.{name}={value}' for name, value in TINY.items()]
+  runs = [subprocess.Popen([sys.executable, '-c', MORTAL, dies_in, *shrunk, *settings, *own,
+                            f'--hosts=localhost:{port},2,{index}'],
+                           cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+          for index, own in enumerate(each)]
+  outs = [run.communicate(timeout=300) for run in runs]
+  return [SimpleNamespace(stdout=out, stderr=error, returncode=run.returncode) for run, (out, error) in zip(runs, outs)]
+
+
+def words(printed):
+  """Its lines, without XLA's own about its connections."""
+  return [line for line in printed.splitlines() if not line.startswith('[Gloo]')]
+
+
+@pytest.fixture(scope='module')
+def sets(tmp_path_factory, blobs):
+  """A folder with images.npz, other.npz (one pixel changed), labels.npz (other labels) and short.npz."""
+  folder, (images, labels) = tmp_path_factory.mktemp('data'), blobs
+  other = images.copy()
+  other[7, 3, 3] ^= 1
+  for name, parts in {'images': (images, labels), 'other': (other, labels), 'labels': (images, labels[::-1]),
+                      'short': (images[:90], labels[:90])}.items():
+    np.savez(folder / f'{name}.npz', images=parts[0], labels=parts[1])
+  return folder
+
+
+def test_two_hosts_choose_as_one_does_and_go_on_where_the_lead_was_killed(sets, tmp_path):
+  settings = ['--config=configs/arrays.py', f'--config.data.path={sets}/images.npz', '--config.select.budget=30',
+              '--config.mesh.shards=4', '--config.embed.method=self_supervised', '--config.embed.epochs=2',
+              '--config.embed.batch=32', '--config.cluster.method=temi', '--config.cluster.init=random',
+              '--config.cluster.heads=2', '--config.cluster.epochs=2', '--config.proxy.network=small',
+              '--config.evaluate.network=mlp']
+  alone = launch(*settings, f'--workdir={tmp_path}/alone')
+  assert alone.returncode == 0, alone.stderr
+  own = [[f'--workdir={tmp_path}/{name}'] for name in ('lead', 'other')]
+  assert on_two(*settings, each=own, dies_in='proxy', devices=2)[0].returncode == -9
+  lead, other = on_two(*settings, each=own, devices=2)
+  assert lead.returncode == other.returncode == 0, lead.stderr + other.stderr
+  assert 'going on from the checkpoint' in lead.stdout and 'random subset' in lead.stdout
+  assert words(other.stdout) == ['joining the other hosts, for at most five minutes']
+  assert not (tmp_path / 'other').exists()
+  for name in ('coreset.csv', 'embeddings.npy', 'pseudo_labels.npy', 'coreset.npy'):
+    assert (tmp_path / 'alone' / name).read_bytes() == (tmp_path / 'lead' / name).read_bytes(), name
+  one, two = (np.load(tmp_path / name / 'scores.npz') for name in ('alone', 'lead'))
+  for name in one:
+    np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize('first, second, error, other_error', [
+    (['--config.data.path={}/nowhere.npz'], [], '{}/nowhere.npz: no such file', 'host 0: {}/nowhere.npz: no such file'),
+    ([], ['--config.data.path={}/short.npz'], 'host 1: budget=100 must be', 'budget=100 must be'),
+    ([], ['--config.data.path={}/other.npz'], 'host 1 has other images', 'host 1 has other images'),
+    ([], ['--config.data.path={}/labels.npz'], 'host 1 has other labels', 'host 1 has other labels'),
+    ([], ['--config.seed=3'], 'host 1 has other settings', 'host 1 has other settings'),
+    (['--workdir={}/images.npz/x'], [], 'workdir {}/images.npz/x: ', 'workdir {}/images.npz/x: ')])
+def test_what_is_wrong_on_one_host_ends_all_in_one_line(sets, tmp_path, first, second, error, other_error):
+  runs = on_two('--config=configs/arrays.py', f'--config.data.path={sets}/images.npz', '--config.select.budget=100',
+                f'--workdir={tmp_path}/out', each=[[part.format(sets) for part in own] for own in (first, second)])
+  for run, expected in zip(runs, (error, other_error)):
+    assert run.returncode == 2, run.stderr
+    assert words(run.stderr)[-1].startswith('error: ' + expected.format(sets)), run.stderr
+    assert run.stderr.count('error: ') == 1 and 'Traceback' not in run.stderr
+
+
+@pytest.mark.parametrize('where', ['', 'x', 'here:1', 'here,2,0', 'here:x,2,0', 'here:1,0,0', 'here:1,2,-1'])
+def test_words_that_name_no_hosts(where):
+  with pytest.raises(ValueError, match='--hosts=.*: give auto, or ADDRESS:PORT,COUNT,INDEX'):
+    hosts.join(where)
+  with pytest.raises(ValueError, match='--hosts=here:1,2,2: of 2 the last INDEX is 1'):
+    hosts.join('here:1,2,2')
+
+
+def test_no_cluster_and_no_benchmark_on_several_hosts(tmp_path):
+  process = launch('--hosts=auto', f'--workdir={tmp_path}/out')
+  assert process.returncode == 2 and '--hosts=auto: JAX finds no cluster' in process.stderr, process.stderr
+  process = launch('--config=configs/benchmark.py:digits', '--hosts=localhost:1,1,0', f'--workdir={tmp_path}/out')
+  assert process.returncode == 2 and 'the benchmark runs on one host' in process.stderr, process.stderr
+
+
+@pytest.mark.parametrize('layout, shards, used', [
+    ([2, 2], 16, [2, 2]), ([3, 3], 16, [2, 2]), ([8, 8, 8, 8], 16, [4, 4, 4, 4]), ([4, 4], 2, [1, 1]), ([5], 16, [4]),
+    ([4, 4], 1, [1, 0]), ([4, 4, 4, 4], 2, [2, 0, 0, 0])])
+def test_a_mesh_takes_as_many_devices_of_each_host(monkeypatch, layout, shards, used):
+  devices = [SimpleNamespace(process_index=host, id=i) for host, count in enumerate(layout) for i in range(count)]
+  monkeypatch.setattr(mesh, 'Mesh', lambda chosen, *_, **__: chosen)
+  found = [device.process_index for device in mesh.data_mesh(shards, devices[::-1])]
+  assert [found.count(host) for host in range(len(layout))] == used and found == sorted(found)
+
+
+def test_a_mesh_over_three_hosts():
+  with pytest.raises(ValueError, match='3 hosts cannot share 16 logical shards evenly: start a power of two of them'):
+    mesh.data_mesh(16, [SimpleNamespace(process_index=host) for host in range(3)])
