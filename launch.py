@@ -56,7 +56,6 @@ def main(argv):
   name = '_'.join(pathlib.Path(part).stem for part in given.split(':'))
   try:
     if flags.FLAGS.hosts is not None:
-      print('joining the other hosts, for at most five minutes', flush=True)
       hosts.join(flags.FLAGS.hosts)
     run = benchmark.run if 'benchmark' in config else pipeline.run
     workdir = pathlib.Path(flags.FLAGS.workdir or f'runs/{name}').expanduser()

@@ -4,7 +4,6 @@ What is split over the mesh all hosts compute together. The rest the lead does a
 error, goes to the others, so that all go on from the same bits. With one process nothing is sent.
 """
 import collections
-import contextlib
 import pickle
 import re
 
@@ -12,29 +11,35 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
+from elfs_jax import artifacts
+
 PIECE = 1 << 26  # Bytes sent at a time.
+WAIT = 30 * 24 * 60 * 60 * 1000  # Milliseconds for the lead's longest stage; if it dies, JAX ends the others.
 _apart = False   # Whether this process is at work that no other takes part in.
 
 
-def join(where):
+def join(where, say=print):
   """Become one of several hosts; before JAX's first computation, on each of them.
 
+  JAX waits five minutes for all to come, and ends the process if they do not.
   Args: where: 'auto' on what JAX knows by itself (TPU VMs, Slurm, Open MPI, Kubernetes), or 'ADDRESS:PORT,COUNT,INDEX':
-    COUNT processes, this one the INDEX-th from 0, the first of them at ADDRESS.
+    COUNT processes, this one the INDEX-th from 0, the first of them at ADDRESS; say: how to print a line.
   Raises: ValueError for other words, where 'auto' finds no cluster, and where hosts have unlike numbers of devices.
   """
   if where == 'auto':
     known = {}
   else:
-    found = re.fullmatch(r'([^,]+:[0-9]+),([1-9][0-9]*),([0-9]+)', where)
-    if not found:
+    found = re.fullmatch(r'(.+):([0-9]+),([1-9][0-9]*),([0-9]+)', where)
+    if not found or int(found[2]) >= 1 << 16:
       raise ValueError(f'--hosts={where}: give auto, or ADDRESS:PORT,COUNT,INDEX such as 10.0.0.1:1234,2,0')
-    address, count, index = found[1], int(found[2]), int(found[3])
+    count, index = int(found[3]), int(found[4])
     if index >= count:
       raise ValueError(f'--hosts={where}: of {count} the last INDEX is {count - 1}')
-    known = {'coordinator_address': address, 'num_processes': count, 'process_id': index}
+    known = {'coordinator_address': f'{found[1]}:{found[2]}', 'num_processes': count, 'process_id': index}
+  jax.config.update('jax_enable_preemption_service', False)  # It would keep SIGTERM from ending the process.
+  say('joining the other hosts, for at most five minutes')
   try:
-    jax.distributed.initialize(**known)
+    jax.distributed.initialize(**known, shutdown_timeout_seconds=60)
   except ValueError as error:
     if known:
       raise
@@ -57,8 +62,10 @@ def from_lead(function):
     return function()
   if lead():
     value, error = _attempt(function)
-    _send(pickle.dumps((value, error)), source=0)
+    _meet()
+    _send(pickle.dumps((value, _plain(error))), source=0)
   else:
+    _meet()
     value, error = pickle.loads(_send(b'', source=0))
   if error is not None:
     raise error
@@ -73,6 +80,7 @@ def on_each(function):
   if _alone():
     return function()
   value, error = _attempt(function)
+  _meet()
   failed = multihost_utils.process_allgather(np.array([error is not None])).ravel()
   if not failed.any():
     return value
@@ -81,11 +89,13 @@ def on_each(function):
   raise error or ValueError(f'host {first}: {words}')
 
 
-def check_same(digest, what):
-  """Raises: ValueError on every host unless `digest`, 64 hex digits of `what`, is the same on all."""
+def check_same(what, *parts):
+  """Raises: ValueError on every host unless `parts`, as `artifacts.fingerprint` takes them, are the same on all."""
   if _alone():
     return
-  digests = multihost_utils.process_allgather(np.frombuffer(bytes.fromhex(digest), np.uint8))
+  digest = bytes.fromhex(artifacts.fingerprint(*parts))
+  _meet()
+  digests = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
   unlike = (digests != digests[0]).any(1)
   if unlike.any():
     raise ValueError(f'host {unlike.argmax()} has other {what} than host 0: give every host the same')
@@ -102,23 +112,28 @@ def _alone():
   return _apart or not jax.distributed.is_initialized()  # Asked so that one host alone need not start JAX for it.
 
 
-@contextlib.contextmanager
-def _by_itself():
-  global _apart
-  _apart = True
-  try:
-    yield
-  finally:
-    _apart = False
-
-
 def _attempt(function):
   """(value, error) of `function()`, one of them None."""
-  with _by_itself():
-    try:
-      return function(), None
-    except Exception as error:
-      return None, error
+  global _apart
+  before, _apart = _apart, True
+  try:
+    return function(), None
+  except Exception as error:
+    return None, error
+  finally:
+    _apart = before
+
+
+def _plain(error):
+  """The error as one that every process can unpickle."""
+  known = error is None or type(error).__module__ == 'builtins'
+  return error if known else RuntimeError(f'host 0: {type(error).__name__}: {error}')
+
+
+def _meet():
+  """Wait for all hosts, however long: a collective of XLA's gives up after half an hour on the CPU."""
+  from orbax.checkpoint import multihost
+  multihost.get_barrier_sync_fn()(key='elfs_jax', timeout_ms=WAIT)
 
 
 def _send(data, source):

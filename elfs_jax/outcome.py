@@ -53,7 +53,6 @@ def _compare(current, dataset, chosen):
   key = artifacts.fingerprint(artifacts.VERSION, inputs, dataset.labels, recipe._asdict(), settings.steps,
                               settings.seeds, seed, current.mesh.devices.size,
                               *((dataset.test_images, dataset.test_labels) if has_test_set else ()))
-  hosts.check_same(key, 'labels or test set')
   how = current.config.select
   def subset(name, pool, run_seed):
     if name == 'coreset':
@@ -72,7 +71,8 @@ def _compare(current, dataset, chosen):
   made_by = {'coreset': (chosen.indices, chosen.difficulty, chosen.beta, how.method, how.balance),
              'random': (len(chosen.indices),), 'everything': ()}
   accuracy = {name: store.stage(current, f'evaluate_{name}', artifacts.fingerprint(key, *parts),
-                                lambda: accuracies(name), shared=True)['accuracy'].tolist() for name, parts in made_by.items()}
+                                lambda: accuracies(name), shared=True)['accuracy'].tolist()
+              for name, parts in made_by.items()}
   return accuracy | {'examples': {'coreset': count, 'random': count, 'everything': pool_size},
                      'test': 'its own test set' if has_test_set else
                      'a fifth set aside anew for each seed, subsets at the same rate from the rest'}

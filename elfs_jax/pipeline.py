@@ -85,6 +85,7 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   Args and errors as in `select_from`. Returns: (`Selection`, metrics: dict as in metrics.json).
   """
   with _alone(dataset, config, workdir, say, progress) as current:
+    hosts.check_same('labels or test set', dataset.labels, dataset.test_images, dataset.test_labels)
     chosen = _choose(current, _without_labels(dataset))
     metrics = outcome.write_report(current, dataset, chosen)
   words = summary.text(metrics)
@@ -106,7 +107,7 @@ def _alone(dataset, config, workdir, say, progress):
 
 def _start(workdir, config, say, progress):
   how = {name: part for name, part in config.to_dict().items() if name != 'data'}  # A path may be another's own.
-  hosts.check_same(artifacts.fingerprint(how, jax.__version__), 'settings or another JAX')
+  hosts.check_same('settings or another JAX', how, jax.__version__)
   if not hosts.lead():
     say, progress = lambda _: None, None
   return store.Run(pathlib.Path(workdir), config, mesh_lib.data_mesh(config.mesh.shards), say,

@@ -95,7 +95,7 @@ def claim(workdir, config, dataset):
   """
   arrays = [a for a in (dataset.images, dataset.embeddings) if a is not None]
   identity = artifacts.fingerprint(*arrays)
-  hosts.check_same(identity, 'images or embeddings')
+  hosts.check_same('images or embeddings', identity)
   hosts.from_lead(lambda: _claim(workdir, config, identity))
   return identity
 

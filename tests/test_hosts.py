@@ -1,5 +1,6 @@
 """Several hosts: two processes on this machine, each with devices of its own."""
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -50,13 +51,13 @@ def words(printed):
 
 @pytest.fixture(scope='module')
 def sets(tmp_path_factory, blobs):
-  """A folder with images.npz, other.npz (one pixel changed), labels.npz (other labels) and short.npz."""
+  """A folder of .npz: images, other (one pixel changed), labels (others), unlabelled and short (fewer)."""
   folder, (images, labels) = tmp_path_factory.mktemp('data'), blobs
   other = images.copy()
   other[7, 3, 3] ^= 1
   for name, parts in {'images': (images, labels), 'other': (other, labels), 'labels': (images, labels[::-1]),
-                      'short': (images[:90], labels[:90])}.items():
-    np.savez(folder / f'{name}.npz', images=parts[0], labels=parts[1])
+                      'unlabelled': (images, None), 'short': (images[:90], labels[:90])}.items():
+    np.savez(folder / f'{name}.npz', images=parts[0], **({} if parts[1] is None else {'labels': parts[1]}))
   return folder
 
 
@@ -69,9 +70,10 @@ def test_two_hosts_choose_as_one_does_and_go_on_where_the_lead_was_killed(sets, 
   alone = launch(*settings, f'--workdir={tmp_path}/alone')
   assert alone.returncode == 0, alone.stderr
   own = [[f'--workdir={tmp_path}/{name}'] for name in ('lead', 'other')]
-  assert on_two(*settings, each=own, dies_in='proxy', devices=2)[0].returncode == -9
+  killed = on_two(*settings, each=own, dies_in='proxy', devices=2)
+  assert killed[0].returncode == -9, [run.stderr for run in killed]
   lead, other = on_two(*settings, each=own, devices=2)
-  assert lead.returncode == other.returncode == 0, lead.stderr + other.stderr
+  assert lead.returncode == other.returncode == 0, [lead.stderr, other.stderr]
   assert 'going on from the checkpoint' in lead.stdout and 'random subset' in lead.stdout
   assert words(other.stdout) == ['joining the other hosts, for at most five minutes']
   assert not (tmp_path / 'other').exists()
@@ -83,10 +85,11 @@ def test_two_hosts_choose_as_one_does_and_go_on_where_the_lead_was_killed(sets, 
 
 
 @pytest.mark.parametrize('first, second, error, other_error', [
-    (['--config.data.path={}/nowhere.npz'], [], '{}/nowhere.npz: no such file', 'host 0: {}/nowhere.npz: no such file'),
+    (['--config.data.path={}/none.npz'], [], '{}/none.npz: no such file', 'host 0: {}/none.npz: no such file'),
     ([], ['--config.data.path={}/short.npz'], 'host 1: budget=100 must be', 'budget=100 must be'),
     ([], ['--config.data.path={}/other.npz'], 'host 1 has other images', 'host 1 has other images'),
     ([], ['--config.data.path={}/labels.npz'], 'host 1 has other labels', 'host 1 has other labels'),
+    ([], ['--config.data.path={}/unlabelled.npz'], 'host 1 has other labels', 'host 1 has other labels'),
     ([], ['--config.seed=3'], 'host 1 has other settings', 'host 1 has other settings'),
     (['--workdir={}/images.npz/x'], [], 'workdir {}/images.npz/x: ', 'workdir {}/images.npz/x: ')])
 def test_what_is_wrong_on_one_host_ends_all_in_one_line(sets, tmp_path, first, second, error, other_error):
@@ -98,7 +101,8 @@ def test_what_is_wrong_on_one_host_ends_all_in_one_line(sets, tmp_path, first, s
     assert run.stderr.count('error: ') == 1 and 'Traceback' not in run.stderr
 
 
-@pytest.mark.parametrize('where', ['', 'x', 'here:1', 'here,2,0', 'here:x,2,0', 'here:1,0,0', 'here:1,2,-1'])
+@pytest.mark.parametrize('where', ['', 'x', 'here:1', 'here,2,0', 'here:x,2,0', 'here:1,0,0', 'here:1,2,-1',
+                                   'here:70000,2,0'])
 def test_words_that_name_no_hosts(where):
   with pytest.raises(ValueError, match='--hosts=.*: give auto, or ADDRESS:PORT,COUNT,INDEX'):
     hosts.join(where)
@@ -121,6 +125,17 @@ def test_a_mesh_takes_as_many_devices_of_each_host(monkeypatch, layout, shards, 
   monkeypatch.setattr(mesh, 'Mesh', lambda chosen, *_, **__: chosen)
   found = [device.process_index for device in mesh.data_mesh(shards, devices[::-1])]
   assert [found.count(host) for host in range(len(layout))] == used and found == sorted(found)
+
+
+def test_an_error_of_a_library_reaches_the_others_as_words():
+  class Odd(Exception):
+    def __init__(self, one, two):
+      super().__init__(f'{one} and {two}')
+  sent = pickle.loads(pickle.dumps(hosts._plain(Odd(1, 2))))
+  assert type(sent) is RuntimeError and str(sent) == 'host 0: Odd: 1 and 2'
+  missing = pickle.loads(pickle.dumps(hosts._plain(FileNotFoundError('none.npz: no such file'))))
+  assert type(missing) is FileNotFoundError and str(missing) == 'none.npz: no such file'
+  assert hosts._plain(None) is None
 
 
 def test_a_mesh_over_three_hosts():
