@@ -24,7 +24,8 @@ def join(where, say=print):
   JAX waits five minutes for all to come, and ends the process if they do not.
   Args: where: 'auto' on what JAX knows by itself (TPU VMs, Slurm, Open MPI, Kubernetes), or 'ADDRESS:PORT,COUNT,INDEX':
     COUNT processes, this one the INDEX-th from 0, the first of them at ADDRESS; say: how to print a line.
-  Raises: ValueError for other words, where 'auto' finds no cluster, and where hosts have unlike numbers of devices.
+  Raises: ValueError for other words, where 'auto' finds no cluster or JAX can't start, and where hosts have unlike
+    numbers of devices.
   """
   if where == 'auto':
     known = {}
@@ -40,11 +41,15 @@ def join(where, say=print):
   say('joining the other hosts, for at most five minutes')
   try:
     jax.distributed.initialize(**known, shutdown_timeout_seconds=60)
+    devices = jax.devices()
   except ValueError as error:
     if known:
       raise
     raise ValueError('--hosts=auto: JAX finds no cluster here: give --hosts=ADDRESS:PORT,COUNT,INDEX') from error
-  if len(set(collections.Counter(device.process_index for device in jax.devices()).values())) > 1:
+  except RuntimeError as error:
+    raise ValueError(f'--hosts={where}: JAX could not start (on CPUs a host must resolve its own name): {error}'
+                     ) from error
+  if len(set(collections.Counter(device.process_index for device in devices).values())) > 1:
     raise ValueError('--hosts: the hosts have unlike numbers of devices: give each as many')
 
 

@@ -12,6 +12,15 @@ import pytest
 from conftest import ROOT, TINY, launch
 from elfs_jax import hosts, mesh
 
+def _resolves(name):
+  try:
+    return bool(socket.getaddrinfo(name, None))
+  except OSError:
+    return False
+
+
+in_processes = pytest.mark.skipif(not _resolves(socket.gethostname()), reason='XLA needs the name of this machine')
+
 # Keeps a checkpoint after each epoch; the lead dies once it has kept one of the stage that is named first.
 MORTAL = """
 import os, runpy, signal, sys
@@ -56,6 +65,7 @@ def sets(tmp_path_factory, blobs):
   return folder
 
 
+@in_processes
 def test_two_hosts_choose_as_one_does_and_go_on_where_the_lead_was_killed(sets, tmp_path):
   settings = ['--config=configs/arrays.py', f'--config.data.path={sets}/images.npz', '--config.select.budget=30',
               '--config.mesh.shards=4', '--config.embed.method=self_supervised', '--config.embed.epochs=2',
@@ -79,6 +89,7 @@ def test_two_hosts_choose_as_one_does_and_go_on_where_the_lead_was_killed(sets, 
     np.testing.assert_array_equal(one[name], two[name])
 
 
+@in_processes
 @pytest.mark.parametrize('first, second, error, other_error', [
     (['--config.data.path={}/none.npz'], [], '{}/none.npz: no such file', 'host 0: {}/none.npz: no such file'),
     ([], ['--config.data.path={}/short.npz'], 'host 1: budget=100 must be', 'budget=100 must be'),
@@ -105,6 +116,7 @@ def test_words_that_name_no_hosts(where):
     hosts.join('here:1,2,2')
 
 
+@in_processes
 def test_no_cluster_and_no_benchmark_on_several_hosts(tmp_path):
   process = launch('--hosts=auto', f'--workdir={tmp_path}/out')
   assert process.returncode == 2 and '--hosts=auto: JAX finds no cluster' in process.stderr, process.stderr
