@@ -38,17 +38,23 @@ runpy.run_path('launch.py', run_name='__main__')
 """
 
 
-def on_two(*settings, each=((), ()), dies_in='', devices=1):
-  """launch.py in two processes that are hosts of one run, `each` with settings of its own: the finished processes."""
+def on_two(*settings, each=((), ()), dies_in='', devices=1, slurm=False):
+  """launch.py in two processes that are hosts of one run, `each` with settings of its own: the finished processes.
+
+  They are told of each other, or with `slurm` find out by what Slurm sets in the environment.
+  """
   with socket.socket() as free:
     free.bind(('localhost', 0))
     port = free.getsockname()[1]
   environment = os.environ | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}', 'PYTHONPATH': str(ROOT)}
   shrunk = [f'--config.{name}={value}' for name, value in TINY.items()]
-  runs = [subprocess.Popen([sys.executable, '-c', MORTAL, dies_in, *shrunk, *settings, *own,
-                            f'--hosts=localhost:{port},2,{index}'],
-                           cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-          for index, own in enumerate(each)]
+  def start(index, own):
+    job = {'SLURM_JOB_ID': '1', 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': '2', 'SLURM_PROCID': str(index),
+           'SLURM_LOCALID': str(index), 'JAX_COORDINATOR_PORT': str(port)} if slurm else {}
+    where = 'auto' if slurm else f'localhost:{port},2,{index}'
+    return subprocess.Popen([sys.executable, '-c', MORTAL, dies_in, *shrunk, *settings, *own, f'--hosts={where}'],
+                            cwd=ROOT, env=environment | job, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+  runs = [start(index, own) for index, own in enumerate(each)]
   outs = [run.communicate(timeout=300) for run in runs]
   return [SimpleNamespace(stdout=out, stderr=error, returncode=run.returncode) for run, (out, error) in zip(runs, outs)]
 
@@ -116,12 +122,16 @@ def test_words_that_name_no_hosts(where):
     hosts.join('here:1,2,2')
 
 
-@in_processes
-def test_no_cluster_and_no_benchmark_on_several_hosts(tmp_path):
+def test_no_cluster(tmp_path):
   process = launch('--hosts=auto', f'--workdir={tmp_path}/out')
   assert process.returncode == 2 and '--hosts=auto: JAX finds no cluster' in process.stderr, process.stderr
-  process = launch('--config=configs/benchmark.py:digits', '--hosts=localhost:1,1,0', f'--workdir={tmp_path}/out')
-  assert process.returncode == 2 and 'the benchmark runs on one host' in process.stderr, process.stderr
+
+
+@in_processes
+def test_hosts_of_a_slurm_job_and_no_benchmark_on_them(tmp_path):
+  for run in on_two('--config=configs/benchmark.py:digits', f'--workdir={tmp_path}/out', slurm=True):
+    assert run.returncode == 2, run.stderr
+    assert run.stderr.splitlines()[-1] == 'error: the benchmark runs on one host: leave out --hosts'
 
 
 @pytest.mark.parametrize('layout, shards, used', [
