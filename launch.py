@@ -11,8 +11,10 @@ Flags:
   --hosts=auto           several hosts as one: the same command on each host of a TPU VM, Slurm, Open MPI or Kubernetes
                          job; elsewhere --hosts=ADDRESS:PORT,COUNT,INDEX, the first of COUNT at ADDRESS, INDEX from 0
 """
+import contextlib
 import os
 import pathlib
+import signal
 import sys
 
 from absl import app, flags, logging
@@ -46,6 +48,7 @@ def parse(argv):
 def main(argv):
   if len(argv) > 1:
     fail(f'unexpected argument {argv[1]!r}: settings are given as --config.FIELD=VALUE')
+  signal.signal(signal.SIGINT, stop)
   logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
   from elfs_jax import hosts, mesh
   mesh.pin_threads()
@@ -62,10 +65,16 @@ def main(argv):
     run(hosts.on_each(lambda: pipeline.read_data(config)), config, workdir, progress=pipeline.bar)
   except (ValueError, OSError, FloatingPointError) as error:
     fail(error)
-  except KeyboardInterrupt:
-    print('stopped; the same command goes on from here', file=sys.stderr, flush=True)
+
+
+def stop(*_):
+  """Ctrl-C, as its handler: a KeyboardInterrupt would be lost where it meets a callback of JAX's in the garbage
+  collection, and a thread that compiles would crash while Python is taken down around it.
+  """
+  with contextlib.suppress(RuntimeError):  # Where printing is what was interrupted.
     sys.stdout.flush()
-    os._exit(130)  # A thread that compiles would crash while Python is taken down around it.
+  os.write(2, b'\nstopped; the same command goes on from here\n')
+  os._exit(130)
 
 
 def fail(error):

@@ -45,8 +45,9 @@ def _hold(workdir, lock):
     raise ValueError(f'another run is at work in workdir {workdir}: wait for it, or choose another --workdir') from None
   except OSError as error:
     raise ValueError(f'workdir {workdir} cannot be written ({error.strerror}): choose another --workdir') from None
-  for unfinished in (workdir / 'stages').glob('.*.npz.????????'):  # Of a run that was killed while it wrote.
-    unfinished.unlink()
+  for folder in (workdir, workdir / 'stages'):
+    for unfinished in folder.glob('.*.' + 8 * '[0-9a-f]'):  # Of a run that was stopped while it wrote.
+      unfinished.unlink()
 
 
 def stage(run, name, key, compute, *, shared=False):

@@ -275,11 +275,12 @@ def test_a_workdir_in_use(tiny, blobs, tmp_path):
 
 
 def test_what_a_killed_run_was_writing_is_cleared_away(tiny, blobs, tmp_path):
-  left, other = tmp_path / 'stages' / '.embed.npz.a1b2c3d4', tmp_path / '.notes.markdown'
-  left.parent.mkdir()
-  left.write_bytes(b'half'), other.write_text('mine')
+  names = ['stages/.embed.npz.a1b2c3d4', '.coreset.csv.00ff00ff', '.notes.markdown']
+  (tmp_path / 'stages').mkdir()
+  for name in names:
+    (tmp_path / name).write_bytes(b'half')
   with workdir.alone(tmp_path):
-    assert not left.exists() and other.exists()
+    assert [(tmp_path / name).exists() for name in names] == [False, False, True]
 
 
 def test_the_settings_kept_are_those_of_the_results(tiny, blobs, tmp_path, monkeypatch):
