@@ -62,7 +62,7 @@ def main(argv):
       hosts.join(flags.FLAGS.hosts)
     run = benchmark.run if 'benchmark' in config else pipeline.run
     workdir = pathlib.Path(flags.FLAGS.workdir or f'runs/{name}').expanduser()
-    run(hosts.on_each(lambda: pipeline.read_data(config)), config, workdir, progress=pipeline.bar)
+    run(pipeline.read_data(config), config, workdir, progress=pipeline.bar)
   except (ValueError, OSError, FloatingPointError) as error:
     fail(error)
 

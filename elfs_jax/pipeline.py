@@ -69,8 +69,8 @@ def embeddings_of(dataset, config, workdir, *, say=print, progress=None):
 def read_data(config, progress=None):
   """The data set that the config names; `data.load` has the errors."""
   settings = config.data
-  return data.load(settings.name, settings.path, images=settings.images, labels=settings.labels, size=settings.size,
-                   progress=progress)
+  return hosts.on_each(lambda: data.load(settings.name, settings.path, images=settings.images, labels=settings.labels,
+                                         size=settings.size, progress=progress))
 
 
 def bar(iterable, *, desc, total):

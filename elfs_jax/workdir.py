@@ -80,8 +80,8 @@ def checkpointed(run, name, key):
     run.say('  going on from the checkpoint of a run that was stopped')
   def on_epoch(epoch, state):
     if hosts.from_lead(checkpoint.due):
-      leaves = [hosts.gather(leaf) for leaf in jax.tree.leaves(state)]
-      hosts.from_lead(lambda: checkpoint.save(epoch, leaves))
+      whole = jax.tree.map(hosts.gather, state)
+      hosts.from_lead(lambda: checkpoint.save(epoch, whole))
   return {'state': state, 'on_epoch': on_epoch}
 
 

@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT, TINY, launch
 from elfs_jax import hosts, mesh
 
+
 def _resolves(name):
   try:
     return bool(socket.getaddrinfo(name, None))
@@ -117,6 +118,9 @@ def test_what_is_wrong_on_one_host_ends_all_in_one_line(sets, tmp_path, first, s
 def test_words_that_name_no_hosts(where):
   with pytest.raises(ValueError, match='--hosts=.*: give auto, or ADDRESS:PORT,COUNT,INDEX'):
     hosts.join(where)
+
+
+def test_an_index_beyond_the_hosts():
   with pytest.raises(ValueError, match='--hosts=here:1,2,2: of 2 the last INDEX is 1'):
     hosts.join('here:1,2,2')
 
