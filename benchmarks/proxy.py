@@ -11,7 +11,9 @@ from absl import app, flags
 import numpy as np
 from scipy import stats
 
-from elfs_jax import cluster, config, data, embed, evaluate, judge, mesh, neighbors, proxy, recipes, select
+from elfs_jax import cluster, config, data, embed, evaluate, judge, neighbors, proxy, select
+from elfs_jax.runtime import mesh
+from elfs_jax.training import recipe as recipes
 
 DATA = flags.DEFINE_string('data', 'digits', 'A data set with labels, as data.name.')
 EMBEDDINGS = flags.DEFINE_string('embeddings', None, 'An .npy [N,D]; default PCA of the pixels.')

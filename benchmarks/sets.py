@@ -1,6 +1,6 @@
 """What several benchmarks say together: ours beside the best rivals on every set, the regret of beta, the forecast.
 
-  python benchmarks/sets.py --figure=sets.png docs/benchmarks/*.csv              or runs/benchmark_*/runs.csv
+  python benchmarks/sets.py --figure=sets.png docs/lab/benchmarks/*.csv              or runs/benchmark_*/runs.csv
 
 Reads the rows of each file's last settings; prints Markdown, and draws the gains over random.
 """
@@ -8,7 +8,7 @@ from absl import app, flags
 from matplotlib import figure
 import numpy as np
 
-from elfs_jax import benchmark, compare
+from elfs_jax.benchmark import compare, harness as benchmark
 
 SHOWN = ('elfs', 'facility_location', 'k_center', 'd2', 'd2_cut', 'zcore', 'badge', 'typiclust', 'balanced',
          'double_end_fixed')

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elfs_jax import mesh, networks, train
+from elfs_jax.runtime import mesh
+from elfs_jax.training import loop as train, networks
 
 NETWORKS = flags.DEFINE_list('networks', ['mlp', 'small'], f'Of {", ".join(networks.NAMES)}.')
 SHARDS = flags.DEFINE_list('shards', ['1', '16'], 'Numbers of logical shards.')

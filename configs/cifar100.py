@@ -5,13 +5,13 @@
 
 Embeddings here come from pixels or from an encoder trained in place; the paper's come from pretrained DINO.
 """
-from elfs_jax import config as base, published
+from elfs_jax import config as base, presets
 
 
 def get_config():
   config = base.get_config()
   config.data.name = 'cifar100'
   config.cluster.num_classes = 100
-  published.temi(config)
-  published.resnet18(config)
+  presets.temi(config)
+  presets.resnet18(config)
   return config

@@ -3,7 +3,7 @@
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
   python launch.py --config=configs/fashion_mnist.py
 """
-from elfs_jax import config as base, fast
+from elfs_jax import config as base, presets
 
 
 def get_config():
@@ -11,5 +11,5 @@ def get_config():
   config.data.name = 'fashion_mnist'
   config.cluster.num_classes = 10
   config.select.budget = '10%'
-  fast.fashion_mnist(config)
+  presets.fashion_mnist(config)
   return config

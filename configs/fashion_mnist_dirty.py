@@ -7,7 +7,7 @@ noise, blur, occlusion, inversion or darkness. The ids in `coreset.csv` say whic
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
   python launch.py --config=configs/fashion_mnist_dirty.py
 """
-from elfs_jax import config as base, fast
+from elfs_jax import config as base, presets
 
 
 def get_config():
@@ -15,5 +15,5 @@ def get_config():
   config.data.name = 'fashion_mnist_dirty'
   config.cluster.num_classes = 10
   config.select.budget = '10%'
-  fast.fashion_mnist(config)
+  presets.fashion_mnist(config)
   return config

@@ -6,7 +6,7 @@ set is Fashion-MNIST's, 1,000 of each, so rare classes matter as much as common 
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
   python launch.py --config=configs/fashion_mnist_long_tail.py
 """
-from elfs_jax import config as base, fast
+from elfs_jax import config as base, presets
 
 
 def get_config():
@@ -15,5 +15,5 @@ def get_config():
   config.cluster.num_classes = 10
   config.select.budget = '10%'
   config.select.balance = 1.0
-  fast.fashion_mnist(config)
+  presets.fashion_mnist(config)
   return config

@@ -5,7 +5,7 @@
 
 Images are stored at 160 pixels (98 GB as uint8, over the devices); the paper trains at 224 and tests at 256/224.
 """
-from elfs_jax import config as base, published
+from elfs_jax import config as base, presets
 
 
 def get_config():
@@ -13,6 +13,6 @@ def get_config():
   config.data.name = 'imagenet'
   config.data.size = 160
   config.cluster.num_classes = 1000
-  published.temi(config)
-  published.resnet34(config)
+  presets.temi(config)
+  presets.resnet34(config)
   return config

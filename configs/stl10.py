@@ -5,13 +5,13 @@
 
 At its own 96 pixels.
 """
-from elfs_jax import config as base, published
+from elfs_jax import config as base, presets
 
 
 def get_config():
   config = base.get_config()
   config.data.name = 'stl10'
   config.cluster.num_classes = 10
-  published.temi(config)
-  published.resnet18(config)
+  presets.temi(config)
+  presets.resnet18(config)
   return config

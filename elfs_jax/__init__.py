@@ -1,9 +1,8 @@
 """elfs_jax: which n of N unlabelled images are worth labelling (ELFS, arXiv 2406.04273) in JAX."""
 import importlib
 
-_MODULES = ('artifacts', 'benchmark', 'cluster', 'compare', 'config', 'data', 'dynamics', 'embed', 'encoders',
-            'evaluate', 'hosts', 'judge', 'mesh', 'methods', 'neighbors', 'networks', 'pipeline', 'proxy', 'report',
-            'select', 'train')
+_MODULES = ('benchmark', 'cluster', 'config', 'data', 'dynamics', 'embed', 'encoders', 'evaluate', 'judge', 'neighbors',
+            'pipeline', 'proxy', 'report', 'runtime', 'select', 'training')
 _FUNCTIONS = ('select_coreset', 'Coreset')
 
 __all__ = [*_MODULES, *_FUNCTIONS]

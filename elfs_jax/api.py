@@ -7,7 +7,8 @@ import tempfile
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import config as config_lib, data, hosts, mesh
+from elfs_jax import config as config_lib, data
+from elfs_jax.runtime import hosts, mesh
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Checks of the settings against the data: refused in one line, before any long work."""
 import numpy as np
 
-from elfs_jax import mesh, networks, recipes, select
+from elfs_jax import select
+from elfs_jax.runtime import mesh
+from elfs_jax.training import networks, recipe as recipes
 
 MAX_SEED = 2 ** 31  # scikit-learn's end at 2 ** 32, and some stages count up from it.
 LEAST_ROWS = 4  # Of a batch in each logical shard: batch norm sees no more, and of one row learns nothing.

@@ -7,7 +7,7 @@ few components drown the others, and whitening, where noise counts as much as si
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from elfs_jax import kmeans
+from elfs_jax.vectors import fit_kmeans, unit_rows
 
 SIDE = 32  # Pixels: PCA of longer images sees them downscaled, or the covariance would not be affordable.
 FIT_ROWS = 20_000  # Enough for the directions; every row is then projected.
@@ -64,13 +64,6 @@ def scale(embeddings, *, components=None, unit=1., seed=0):
   return out
 
 
-def unit_rows(embeddings):
-  """Rows scaled to length 1 (rows of zeros stay zero): float32 [N, D]."""
-  x_ND = np.asarray(embeddings, np.float32)
-  norm_N = np.sqrt(np.einsum('nd,nd->n', x_ND, x_ND, dtype=np.float64))
-  return x_ND * (1 / np.where(norm_N > 0, norm_N, 1)).astype(np.float32)[:, None]
-
-
 def choose(candidates, *, seed=0):
   """The embedding whose clusters its neighbours agree on most, without labels.
 
@@ -103,7 +96,7 @@ def _consistency(x_ND, seed):
     agreements = []
     for clusters in (10, 30):
       clusters = max(2, min(clusters, len(x_ND) // 5))
-      labels = kmeans.fit(KMeans(clusters, n_init=2, max_iter=50, random_state=seed), x_ND).labels_
+      labels = fit_kmeans(KMeans(clusters, n_init=2, max_iter=50, random_state=seed), x_ND).labels_
       chance = np.square(np.bincount(labels) / len(labels)).sum()
       def agreement(neighbors_NK):
         return ((labels[neighbors_NK] == labels[:, None]).mean() - chance) / max(1 - chance, 1e-12)

@@ -5,7 +5,8 @@ import numpy as np
 from scipy import optimize, stats
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from elfs_jax import mesh as mesh_lib, train
+from elfs_jax.runtime import mesh as mesh_lib
+from elfs_jax.training import loop as train
 
 TEST_SHARE = 5  # Without a test set one part in this many is set aside per seed.
 LEAST_ROWS = 16  # That batch norm sees on each device.

@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elfs_jax import embed, mesh
+from elfs_jax.runtime import mesh
+from elfs_jax.vectors import unit_rows
 
 BLOCK_ROWS = 512
 BLOCK_ELEMENTS = 1 << 26  # 256 MB of similarities: at a million examples a block has 67 rows.
@@ -30,7 +31,7 @@ def knn(embeddings, k, *, progress=None):
   if k >= count:
     raise ValueError(f'{k} neighbours need at least {k + 1} examples, got N={count}; '
                      f'lower neighbors.k to at most {max(count - 1, 0)} or bring more examples')
-  x_ND, devices = embed.unit_rows(embeddings), jax.local_devices()
+  x_ND, devices = unit_rows(embeddings), jax.local_devices()
   copies = [jax.device_put(x_ND, device) for device in devices]
   rows = min(BLOCK_ROWS, max(8, BLOCK_ELEMENTS // count), count)
   starts = range(0, count, rows)

@@ -11,8 +11,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from elfs_jax import (artifacts, checks, cluster, data, embed, hosts, judge, mesh as mesh_lib, neighbors, outcome,
-                      proxy, recipes, select, summary, workdir as store)
+from elfs_jax import checks, cluster, data, embed, judge, neighbors, proxy, select
+from elfs_jax.report import comparison as outcome, words as summary
+from elfs_jax.runtime import artifacts, hosts, mesh as mesh_lib, store
+from elfs_jax.training import recipe as recipes
 from elfs_jax.encoders import self_supervised
 
 NEIGHBORS = 50  # In the graph, where there are so many.

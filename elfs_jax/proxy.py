@@ -1,5 +1,6 @@
 """The proxy: a classifier trained on pseudo-labels, and how it learned each example (ELFS, section 4.2)."""
-from elfs_jax import select, train
+from elfs_jax import select
+from elfs_jax.training import loop as train
 
 
 def dynamics_scores(inputs, pseudo_labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0, state=None,

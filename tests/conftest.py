@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from elfs_jax import config as config_lib, data, mesh, pipeline
+from elfs_jax import config as config_lib, data, pipeline
+from elfs_jax.runtime import mesh
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = {'mesh.shards': 2, 'embed.method': 'pca', 'cluster.method': 'kmeans', 'neighbors.k': 10, 'proxy.width': 4,

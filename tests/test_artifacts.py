@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from elfs_jax import artifacts
+from elfs_jax.runtime import artifacts
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -2,7 +2,7 @@
 import jax
 import numpy as np
 
-from elfs_jax.augment import augment
+from elfs_jax.training.augment import augment
 
 OFF = dict(crop=0, flip=False, resized_crop=False)
 

@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, launch
-from elfs_jax import benchmark, compare, config as config_lib, data, evaluate, methods, proxy, select, workdir
+from elfs_jax import config as config_lib, data, evaluate, proxy, select
+from elfs_jax.benchmark import compare, harness as benchmark, methods
+from elfs_jax.runtime import store as workdir
 
 
 def row(method, seed, accuracy, rate=0.9, **more):

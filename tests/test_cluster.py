@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
-from elfs_jax import cluster, data, embed, merging, neighbors, temi
+from elfs_jax import cluster, data, embed, neighbors
+from elfs_jax.cluster import centroids, heads as temi, merging
 from gaussians import CLASS_N, FAST, NEAR_NK, X_ND, blobs
 
 
@@ -61,7 +62,7 @@ def test_of_several_starts_the_most_informative_wins(monkeypatch):
   def spy(x_ND, *args, **options):
     tried.append(fit(x_ND, *args, **options))
     return tried[-1]
-  monkeypatch.setattr(cluster, 'fit_kmeans', spy)
+  monkeypatch.setattr(centroids, 'fit_kmeans', spy)
   x_ND = np.random.default_rng(6).normal(size=(300, 5)).astype(np.float32)
   near_NK = neighbors.knn(x_ND, 10)[0]
   found = cluster.kmeans(x_ND, 6, neighbors=near_NK)
@@ -75,7 +76,7 @@ def test_mergers_leave_most_information_each_time(seed):
   labels, near = rng.integers(0, 9, 300), rng.integers(0, 300, (300, 12))
   for i in range(300):  # Some structure: half of the neighbours come from a pair of clusters.
     near[i, :6] = rng.choice(np.flatnonzero(labels // 2 == labels[i] // 2), 6)
-  joint, fine = cluster._joint(labels, near)
+  joint, fine = cluster.quality.joint_shares(labels, near)
   expected = fine.copy()
   while len(set(expected)) > 4:
     options = [np.where(expected == b, a, expected) for a in set(expected) for b in set(expected) if a < b]
@@ -85,7 +86,7 @@ def test_mergers_leave_most_information_each_time(seed):
 
 
 def test_each_merged_start_finds_the_digits_where_others_mostly_do_not(monkeypatch):
-  monkeypatch.setattr(cluster, 'MERGED_STARTS', 1)
+  monkeypatch.setattr(centroids, 'MERGED_STARTS', 1)
   dataset = data.load('digits')
   x_ND = embed.pca(dataset.images)
   near_NK = neighbors.knn(x_ND, 10)[0]
@@ -126,7 +127,7 @@ def test_where_the_grade_is_flat_the_guess_is_the_least_number(monkeypatch):
   angle_N = np.random.default_rng(0).uniform(0, 2 * np.pi, 1000)
   circle_ND = np.stack([np.cos(angle_N), np.sin(angle_N)], 1)  # It has no number of its own: 30 is as good as 70.
   guess = cluster.choose_num_classes(circle_ND, seed=1)
-  monkeypatch.setattr(cluster, 'NEARLY', 1)
+  monkeypatch.setattr(centroids, 'NEARLY', 1)
   assert guess < cluster.choose_num_classes(circle_ND, seed=1)
 
 

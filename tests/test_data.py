@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elfs_jax import data, folder, readers
+from elfs_jax import data
+from elfs_jax.data import folder, readers
 
 
 def picture(height=40, width=60, seed=0):

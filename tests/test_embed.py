@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from elfs_jax import embed, mesh
+from elfs_jax import embed
+from elfs_jax.runtime import mesh
 from elfs_jax.encoders import self_supervised
 
 SMALL = dict(shards=2, epochs=3, batch=64, width=4, features=32, projection=8, refresh=1, seed=3)

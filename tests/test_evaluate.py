@@ -4,7 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from elfs_jax import evaluate, mesh, recipes
+from elfs_jax import evaluate
+from elfs_jax.runtime import mesh
+from elfs_jax.training import recipe as recipes
 
 
 def test_cluster_accuracy_is_the_best_of_all_matchings():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, TINY, launch
-from elfs_jax import hosts, mesh
+from elfs_jax.runtime import hosts, mesh
 
 
 def _resolves(name):
@@ -25,7 +25,7 @@ in_processes = pytest.mark.skipif(not _resolves(socket.gethostname()), reason='X
 # Keeps a checkpoint after each epoch; the lead dies once it has kept one of the stage that is named first.
 MORTAL = """
 import os, runpy, signal, sys
-from elfs_jax import artifacts
+from elfs_jax.runtime import artifacts
 stage = sys.argv.pop(1)
 artifacts.CHECKPOINT_SECONDS = 0
 save = artifacts.Checkpoint.save

@@ -143,7 +143,7 @@ os.cpu_count = lambda: 2
 os.sched_getaffinity = lambda _: {0, 1}
 import jax
 if sys.argv[1] == 'used': jax.numpy.ones(3).block_until_ready()
-from elfs_jax import mesh
+from elfs_jax.runtime import mesh
 mesh.pin_threads()
 mesh.pin_threads()
 print(os.environ['NPROC'])

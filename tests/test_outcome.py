@@ -2,7 +2,9 @@
 import numpy as np
 import pytest
 
-from elfs_jax import data, evaluate, mesh, pipeline, train
+from elfs_jax import data, evaluate, pipeline
+from elfs_jax.runtime import mesh
+from elfs_jax.training import loop as train
 
 pytestmark = pytest.mark.usefixtures('one_device')
 
@@ -20,7 +22,7 @@ def test_a_comparison_trains_on_nothing_that_it_tests_on(tiny, blobs, tmp_path, 
   if test_set:
     tiny.evaluate.network = 'small'
   tiny.data.name = 'memory'
-  dataset = data._dataset(images=images[:100], labels=labels[:100],
+  dataset = data.dataset._dataset(images=images[:100], labels=labels[:100],
                           **({'test_images': images[100:], 'test_labels': labels[100:]} if test_set else {}))
   chosen, _ = pipeline.run(dataset, tiny, tmp_path, say=lambda _: None)
   inputs = dataset.images if test_set else chosen.embeddings
@@ -64,7 +66,7 @@ def test_an_accuracy_is_measured_again_when_what_it_rests_on_changes(tiny, blobs
   parts = {'images': images[:100], 'labels': labels[:100], 'test_images': images[100:], 'test_labels': labels[100:]}
   def measured():
     calls.clear()
-    pipeline.run(data._dataset(**parts), tiny, tmp_path, say=lambda _: None)
+    pipeline.run(data.dataset._dataset(**parts), tiny, tmp_path, say=lambda _: None)
     return len(calls)
   assert (measured(), measured()) == (6, 0)
   if change in parts:

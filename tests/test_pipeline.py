@@ -7,7 +7,8 @@ import pytest
 
 import elfs_jax
 from conftest import run
-from elfs_jax import artifacts, data, evaluate, judge, neighbors, pipeline, proxy, select, workdir
+from elfs_jax import data, evaluate, judge, neighbors, pipeline, proxy, select
+from elfs_jax.runtime import artifacts, store as workdir
 
 pytestmark = pytest.mark.usefixtures('one_device')
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elfs_jax import report, select
+from elfs_jax import select
+from elfs_jax.report import page as report
 
 
 class Page(html.parser.HTMLParser):

@@ -14,7 +14,8 @@ from sklearn.neural_network import MLPClassifier
 
 from conftest import ROOT
 from elfs_jax import config as config_lib
-from elfs_jax import data, glyphs, synthetic, variants
+from elfs_jax import data
+from elfs_jax.benchmark.sets import glyphs, synthetic, variants
 
 FONTS = ('dejavu/DejaVuSans', 'dejavu/DejaVuSerif', 'dejavu/DejaVuSansMono-Bold', 'liberation/LiberationSans-Regular',
          'liberation/LiberationSerif-Bold', 'open-sans/OpenSans-Regular', 'open-sans/OpenSans-Bold', 'ocr-a/OCRA',

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from elfs_jax import config as config_lib, pipeline, recipes
+from elfs_jax import config as config_lib, pipeline
+from elfs_jax.training import recipe as recipes
 
 
 def test_every_settings_file_can_be_read():

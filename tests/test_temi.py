@@ -6,7 +6,8 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from conftest import on_devices
-from elfs_jax import cluster, temi
+from elfs_jax import cluster
+from elfs_jax.cluster import heads as temi
 from gaussians import CLASS_N, FAST, NEAR_NK, X_ND
 
 
@@ -211,8 +212,8 @@ def test_the_published_rate_follows_the_batch_and_warms_up_over_whole_epochs(mon
   def watched(seed, heads, widths, adamw):
     seen.append((seed, adamw))
     return start(seed, heads, widths, adamw)
-  monkeypatch.setattr(cluster.temi_heads, 'init_state', watched)
-  monkeypatch.setattr(cluster.temi_heads, 'temi_epoch', lambda state, *_, **__: state)
+  monkeypatch.setattr(temi, 'init_state', watched)
+  monkeypatch.setattr(temi, 'temi_epoch', lambda state, *_, **__: state)
   for batch, rate, steps in ((100, 1e-4 * 100 / 256, 3 * 4), (1000, 1e-4 * 400 / 256, 3)):  # At most all 400.
     cluster.temi(X_ND, NEAR_NK, 4, heads=1, hidden=(4,), epochs=1, batch=batch, warmup_epochs=3, weight_decay=0.02,
                  seed=7)

@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from elfs_jax import mesh as mesh_lib, networks, train
+from elfs_jax.runtime import mesh as mesh_lib
+from elfs_jax.training import loop as train, networks
 
 RECIPE = train.Recipe(width=4, batch=32, crop=1)
 N = 75  # Neither the shards nor the batch divide it.

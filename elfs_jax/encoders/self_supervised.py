@@ -3,7 +3,7 @@
 Contrastive learning (SimCLR, Chen et al., ICML 2020, arXiv 2002.05709, section 2.1) with one change: the second view
 shows not the same image but one of its nearest neighbours (the idea of NNCLR, Dwibedi et al., ICCV 2021, arXiv
 2104.14548, with neighbours taken over the whole data set), first under PCA of the pixels, later under the encoder's own
-features. Clusters then follow the classes better than those of the pixels (docs/results.md).
+features. Clusters then follow the classes better than those of the pixels (docs/lab/results-0.1.md).
 
 The same bits on every layout: each logical shard runs alone, with batch norm over its own examples; projections are
 gathered, so that every device computes the loss of the whole batch in the same shapes; gradients are one tree sum.
@@ -17,7 +17,8 @@ import numpy as np
 import optax
 from jax.sharding import PartitionSpec as P
 
-from elfs_jax import embed, mesh as devices
+from elfs_jax import embed
+from elfs_jax.runtime import mesh as devices
 
 SIDE = 64  # Pixels: longer images are downscaled before training.
 COMPONENTS = 256  # Of the scaled features that are worth keeping; the rest only cost time in every search.
@@ -127,7 +128,7 @@ def encode(params, x_BHWC, stats=None):
   """Features [B, D] of images in [0, 1], and the mean and mean square before each batch norm.
 
   A linear layer sees every position of the last convolution: their mean forgets where things are, which tells garments
-  and digits apart (docs/tried.md). Batch norm uses the running `stats`, or the batch's own where None.
+  and digits apart (docs/lab/tried.md). Batch norm uses the running `stats`, or the batch's own where None.
   """
   *own, last = stats or [None] * (len(params['conv']) + 1)
   x, moments = _convolve(params['conv'], x_BHWC, own)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elfs_jax import embed, judge, proxy, select
+from elfs_jax import judge, proxy, select
+from elfs_jax.vectors import unit_rows
 
 SUPERVISED_BETAS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # A ceiling is the best of a fine grid.
 FIXED_BETA = 0.3
@@ -94,7 +95,7 @@ def d2_cut(pool, budget):
 def _d2(pool, rows, budget, neighbors):
   aum = pool.scores['aum'][rows]
   hard = (aum.max() - aum) / max(float(np.ptp(aum)), 1e-12)
-  return select.d2(embed.unit_rows(pool.embeddings[rows]), hard, budget, neighbors=neighbors, gamma_forward=1.0,
+  return select.d2(unit_rows(pool.embeddings[rows]), hard, budget, neighbors=neighbors, gamma_forward=1.0,
                    gamma_reverse=1.0)
 
 

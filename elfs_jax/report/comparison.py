@@ -7,7 +7,10 @@ import json
 import jax
 import numpy as np
 
-from elfs_jax import artifacts, evaluate, hosts, recipes, select, summary, workdir as store
+from elfs_jax import evaluate, select
+from elfs_jax.report import words as summary
+from elfs_jax.runtime import artifacts, hosts, store
+from elfs_jax.training import recipe as recipes
 
 
 def write_report(current, dataset, chosen):

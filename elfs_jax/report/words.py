@@ -1,7 +1,8 @@
 """What a run says at its end: the table with random choice beside it, the forecast, and the report page."""
 import numpy as np
 
-from elfs_jax import evaluate, judge, proxy, report
+from elfs_jax import evaluate, judge, proxy
+from elfs_jax.report import page as report
 
 ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
 

@@ -8,8 +8,10 @@ and on a budget out of range. "Nested": the first m of a choice of n are the cho
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from elfs_jax import embed, kmeans
-from elfs_jax.greedy import BLOCK_ELEMENTS, FacilityLocation, FarthestFirst, lazy_greedy
+from elfs_jax.budget import budget_count
+from elfs_jax.select.band import hardness_order
+from elfs_jax.select.greedy import BLOCK_ELEMENTS, FacilityLocation, FarthestFirst, lazy_greedy
+from elfs_jax.vectors import fit_kmeans, unit_rows
 
 TYPICLUST_CLUSTERS, TYPICLUST_NEIGHBORS, TYPICLUST_SMALL = 500, 20, 5
 
@@ -20,7 +22,7 @@ def k_center(embeddings, budget, *, seed=0):
   Args: embeddings: float [N, D]; budget; seed: draws the first one. Nested. Time O(n N D), memory O(N D).
   """
   x_ND = _matrix('embeddings', embeddings, np.float64)
-  count, first = _count(budget, len(x_ND)), int(np.random.default_rng(seed).integers(len(x_ND)))
+  count, first = budget_count(budget, len(x_ND)), int(np.random.default_rng(seed).integers(len(x_ND)))
   with threadpool_limits(1):
     return lazy_greedy(FarthestFirst(x_ND - x_ND.mean(0), first), count, [first])
 
@@ -33,9 +35,9 @@ def facility_location(embeddings, budget, *, seed=0):
     closer representative (5 to 7 measured); memory 128 N floats and 16 MB a thread, never N x N.
   """
   x_ND = _matrix('embeddings', embeddings, np.float32)
-  count = _count(budget, len(x_ND))
+  count = budget_count(budget, len(x_ND))
   with threadpool_limits(1):
-    return lazy_greedy(FacilityLocation(embed.unit_rows(x_ND)), count, [])
+    return lazy_greedy(FacilityLocation(unit_rows(x_ND)), count, [])
 
 
 def prototypes(embeddings, pseudo_labels, budget, *, keep='hard', seed=0):
@@ -52,7 +54,7 @@ def prototypes(embeddings, pseudo_labels, budget, *, keep='hard', seed=0):
   centroid_CD = np.stack([x_ND[label_N == label].mean(0) for label in range(len(size_C))])
   distance_N = np.linalg.norm(x_ND - centroid_CD[label_N], axis=1)
   order = np.argsort(-distance_N if keep == 'hard' else distance_N, kind='stable')
-  return order[:_count(budget, len(x_ND))].astype(np.int64)
+  return order[:budget_count(budget, len(x_ND))].astype(np.int64)
 
 
 def d2(embeddings, difficulty, budget, *, neighbors, gamma_forward, gamma_reverse, seed=0):
@@ -70,13 +72,12 @@ def d2(embeddings, difficulty, budget, *, neighbors, gamma_forward, gamma_revers
     Nothing is drawn: `seed` is unused. Time O(N k D + n N), without the search for neighbours.
   Raises: ValueError, also on a negative gamma or neighbours that are out of range.
   """
-  from elfs_jax.select import hardness_order
   for name, gamma in (('gamma_forward', gamma_forward), ('gamma_reverse', gamma_reverse)):
     if not (np.isscalar(gamma) and 0 <= gamma < np.inf):
       raise ValueError(f'{name}={gamma!r} must be a number of at least 0')
   x_ND = _matrix('embeddings', embeddings, np.float32)
   _same_length(len(x_ND), difficulty=hardness_order(difficulty))
-  count, near_NK = _count(budget, len(x_ND)), _neighbors(x_ND, neighbors)
+  count, near_NK = budget_count(budget, len(x_ND)), _neighbors(x_ND, neighbors)
   distance_NK = np.stack([np.square(x_ND - x_ND[near_N]).sum(1, dtype=np.float64) for near_N in near_NK.T], 1)
   score_N = np.asarray(difficulty, np.float64)
   score_N = score_N - min(score_N.min(), 0)
@@ -107,12 +108,12 @@ def zcore(embeddings, budget, *, seed=0, samples=None):
   Raises: ValueError, also if samples is below 1.
   """
   x_ND = _matrix('embeddings', embeddings, np.float32)
-  count, samples = _count(budget, len(x_ND)), min(10 * len(x_ND), 1_000_000) if samples is None else samples
+  count, samples = budget_count(budget, len(x_ND)), min(10 * len(x_ND), 1_000_000) if samples is None else samples
   if samples < 1:
     raise ValueError(f'samples={samples!r} must be at least 1')
   if len(x_ND) == 1:
     return np.zeros(1, np.int64)
-  from elfs_jax.zcore import scores
+  from elfs_jax.select.subspaces import scores
   return np.argsort(-scores(x_ND, samples=samples, seed=seed), kind='stable')[:count].astype(np.int64)
 
 
@@ -127,7 +128,7 @@ def typiclust(embeddings, budget, *, seed=0):
     then O(size of the cluster ^ 2 D) a choice.
   """
   x_ND = _matrix('embeddings', embeddings, np.float32)
-  count = _count(budget, len(x_ND))
+  count = budget_count(budget, len(x_ND))
   label_N, size_C = _labels(_kmeans(x_ND, min(count, TYPICLUST_CLUSTERS), seed), len(x_ND))
   largest_first = np.argsort(-size_C, kind='stable')
   turns = [(size_C[c] <= TYPICLUST_SMALL, turn, place, c) for place, c in enumerate(largest_first)
@@ -153,7 +154,7 @@ def badge(probabilities, features, budget, *, seed=0):
   p_NC, feature_NF = (_matrix(name, x, np.float32) for name, x in
                       (('probabilities', probabilities), ('features', features)))
   _same_length(len(p_NC), features=feature_NF)
-  count, rng = _count(budget, len(p_NC)), np.random.default_rng(seed)
+  count, rng = budget_count(budget, len(p_NC)), np.random.default_rng(seed)
   error_NC = p_NC.copy()
   error_NC[np.arange(len(p_NC)), p_NC.argmax(1)] -= 1
   norm_N = np.square(error_NC, dtype=np.float64).sum(1) * np.square(feature_NF, dtype=np.float64).sum(1)
@@ -179,7 +180,7 @@ def balanced(pseudo_labels, budget, *, seed=0):
   Returns: in random order.
   """
   label_N, size_C = _labels(pseudo_labels, np.size(pseudo_labels))
-  rng, count = np.random.default_rng(seed), _count(budget, len(label_N))
+  rng, count = np.random.default_rng(seed), budget_count(budget, len(label_N))
   shuffled_N = rng.permutation(len(label_N))
   grouped_N = shuffled_N[np.argsort(label_N[shuffled_N], kind='stable')]
   round_N = np.arange(len(label_N)) - np.repeat(np.cumsum(size_C) - size_C, size_C)
@@ -213,7 +214,7 @@ def _kmeans(x_ND, clusters, seed):
   from sklearn.cluster import KMeans, MiniBatchKMeans
   model = (KMeans(clusters, n_init=1, random_state=seed) if clusters <= 50 else
            MiniBatchKMeans(clusters, batch_size=5000, n_init=1, random_state=seed))
-  return kmeans.fit(model, x_ND).labels_
+  return fit_kmeans(model, x_ND).labels_
 
 
 def _neighbors(x_ND, neighbors):
@@ -227,12 +228,6 @@ def _neighbors(x_ND, neighbors):
   if near_NK.min() < 0 or near_NK.max() >= len(x_ND):
     raise ValueError(f'neighbors must be from 0 to {len(x_ND) - 1}, got {near_NK.min()} to {near_NK.max()}')
   return near_NK
-
-
-def _count(budget, size):
-  # `select` re-exports this module, so it can't be imported before this module is.
-  from elfs_jax.select import budget_count
-  return budget_count(budget, size)
 
 
 def _matrix(name, values, dtype):

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from elfs_jax import folder
+from elfs_jax.data import folder
 
 DESIGNS = ('google', 'twitter')
 SIDE = 32

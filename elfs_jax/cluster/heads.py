@@ -3,6 +3,7 @@
 Adaloglou et al., "Exploring the Limits of Deep Image Clustering using Pretrained Models", BMVC 2023
 (arXiv 2303.17896). All heads train at once along a leading head axis; `elfs_jax.cluster` holds the public names.
 """
+import functools
 from typing import NamedTuple
 
 import jax
@@ -10,8 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from elfs_jax import mesh
+from elfs_jax.cluster.centroids import kmeans
+from elfs_jax.cluster.quality import check_num_classes
+from elfs_jax.runtime import mesh
 
+IMITATION_EPOCHS = 10
+IMITATION_RATE = 2e-3
 WEIGHT_STD = 0.02
 CUT_STD = 0.8796256610342398  # The std of a standard normal cut at two sigma.
 BLOCK_ROWS = 4096
@@ -34,6 +39,75 @@ class Temi(NamedTuple):
   loss: np.ndarray  # float32 [H]
   best: int
   changed: float | None
+
+
+def temi(embeddings, neighbors, num_classes, *, heads, hidden=(512, 256), epochs, batch=1024, learning_rate=None,
+         warmup_epochs=20, weight_decay=1e-4, teacher_momentum=0.996, init='random', seed=0, state=None,
+         on_epoch=None, progress=None):
+  """Cluster by TEMI (arXiv 2303.17896): heads whose clusters hold an example and its neighbours together.
+
+  Runs on one device, so the labels do not depend on how many there are. The label-free choice among the heads is the
+  least training loss; a pseudo-label is the argmax of that head's teacher. The last layer is frozen in the first
+  epoch: its gradient and update are zero.
+
+  Args:
+    embeddings: float [N, D].
+    neighbors: int32 [N, K], from `neighbors.knn`.
+    num_classes: clusters C, 2 <= C <= N.
+    heads: number of heads H, trained at once.
+    hidden: widths of the hidden layers.
+    epochs: passes over the examples, each with a newly drawn neighbour.
+    batch: pairs a step; above N, one batch of all.
+    learning_rate: AdamW's peak rate; None is the published 1e-4 * batch / 256.
+    warmup_epochs: epochs of linear warm-up; the rate is constant after.
+    weight_decay: on matrices only.
+    teacher_momentum: weight of the old teacher in each step's average.
+    init: 'random', or 'kmeans': every head first learns the labels of `kmeans(embeddings, num_classes, neighbors=...)`.
+    seed: of weights, order and pairs.
+    state: a state that `on_epoch` received, in the same call otherwise; training goes on from there to the same bits.
+    on_epoch: called as `on_epoch(epochs done, state)`; the state's arrays live until it returns: copy what you keep.
+    progress: called as `progress(iterable, desc=..., total=...)`, returns an iterable; default none.
+  Returns: Temi(labels int32 [N], loss float32 [H] of the last epoch, best: the head chosen, changed: the share of the
+    k-means labels that training changed, None after a random start).
+  Raises: ValueError on a number of classes or a setting out of range.
+  """
+  count, width = np.shape(embeddings)
+  check_num_classes(num_classes, count)
+  if heads < 1 or epochs < 1 or init not in ('random', 'kmeans'):
+    raise ValueError(f"TEMI needs heads >= 1, epochs >= 1 and init 'random' or 'kmeans', got heads={heads}, "
+                     f'epochs={epochs}, init={init!r}')
+  batch = min(batch, count)
+  if learning_rate is None:
+    learning_rate = 1e-4 * batch / 256
+  place = functools.partial(jax.device_put, device=jax.local_devices()[0])
+  key, adamw = place(jax.random.key(seed)), (learning_rate, warmup_epochs * (count // batch), weight_decay)
+  x_ND, near_NK = place(np.asarray(embeddings, np.float32)), place(np.asarray(neighbors, np.int32))
+  fresh = init_state(seed, heads, (width, *hidden, num_classes), adamw)
+  if state is not None:
+    state = place(jax.tree.unflatten(jax.tree.structure(fresh), jax.tree.leaves(state)))
+  elif init == 'kmeans':
+    start_N = kmeans(embeddings, num_classes, neighbors=neighbors, seed=seed)
+    state = imitate(place(fresh), x_ND, place(start_N), jax.random.fold_in(key, 0), batch=batch,
+                               epochs=IMITATION_EPOCHS, adamw=(IMITATION_RATE, 1, weight_decay))
+  else:
+    state = place(fresh)
+
+  pair_key = jax.random.fold_in(key, 1)
+  remaining = range(int(state.epoch), epochs)
+  for epoch in remaining if progress is None else progress(remaining, desc='TEMI', total=len(remaining)):
+    state = temi_epoch(state, x_ND, near_NK, pair_key, batch=batch, adamw=adamw, momentum=teacher_momentum)
+    if progress is not None:
+      jax.block_until_ready(state)
+    if on_epoch is not None:
+      on_epoch(epoch + 1, state)
+  loss_H = np.asarray(state.loss)
+  if not np.isfinite(loss_H).all():
+    raise FloatingPointError(f'the loss of TEMI is {loss_H.tolist()}: lower cluster.learning_rate')
+  best = int(np.argmin(loss_H))
+  labels_N = predict(state.teacher, best, x_ND)
+  start_N = np.asarray(state.start)
+  changed = float((labels_N != start_N).mean()) if start_N[0] >= 0 else None
+  return Temi(labels_N, loss_H, best, changed)
 
 
 def temi_loss(student_logits, teacher_logits, prior, *, beta=0.6, student_temp=0.1, teacher_temp=0.1,

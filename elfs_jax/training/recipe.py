@@ -1,7 +1,7 @@
 """What the sections `proxy` and `evaluate` train, on what and how long: fields left open are set from the data."""
 import numpy as np
 
-from elfs_jax import train
+from elfs_jax.training import loop as train
 
 
 def proxy_settings(config):

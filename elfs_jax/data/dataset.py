@@ -9,7 +9,8 @@ import numbers
 
 import numpy as np
 
-from elfs_jax import clipart, emoji, glyphs, readers, synthetic, variants
+from elfs_jax.benchmark.sets import clipart, emoji, glyphs, synthetic, variants
+from elfs_jax.data import readers
 
 NEEDS_PATH = {
   'arrays': 'an .npz or .npy file of uint8 images',

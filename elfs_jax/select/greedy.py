@@ -3,12 +3,10 @@
 Call them on one BLAS thread. NumPy alone.
 """
 import concurrent.futures
-import heapq
 import os
 
 import numpy as np
 
-DIGITS = 9  # Two that have only each other gain the same in `cover_graph`, whatever the last bits say.
 POOL = 128  # Candidates that are kept exact; the rest wait as upper bounds.
 BLOCK_ELEMENTS = 1 << 22
 THREADS = min(os.cpu_count() or 1, 16)  # Of blocks, each on one BLAS thread: BLAS's own mostly wait for each other.
@@ -116,47 +114,3 @@ class FacilityLocation:
 
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
       return sum(pool.map(block, range(0, len(rows), step)), np.zeros(len(self.x_ND)))
-
-
-def cover_graph(neighbors, similarity, floor, allowed, rank, need, count, groups, owed):
-  """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower rank.
-
-  Args: neighbors: int [N,k], -1 for none; similarity: float [N,k], best first; floor: float [N], the similarity from
-    which each is covered; allowed: bool [N], what may be chosen; rank: int [N]; need: float [N], what the cover of each
-    counts; count; groups: int [N] in 0..G-1; owed: int [G], the least that each group gets, at most its allowed ones
-    and `count` in all. Returns: int64 [count], in the order of choice. See `select.coverage` for what is maximised.
-  """
-  n, k = neighbors.shape
-  covered, by = np.repeat(np.arange(n), k), neighbors.ravel()
-  value = (np.maximum(similarity - floor[:, None], 0) * need[:, None]).ravel()
-  keep = (value > 0) & np.append(allowed, False)[by]  # The last answers for -1, no neighbour.
-  own = np.flatnonzero(allowed)
-  covered, by = np.append(covered[keep], own), np.append(by[keep], own)
-  value = np.append(value[keep], (1 - floor[own]) * need[own])
-  order = np.argsort(by, kind='stable')
-  covered, value = covered[order], value[order]
-  ends = np.searchsorted(by[order], np.arange(n + 1))
-  gain = np.round(np.bincount(by[order], value, minlength=n), DIGITS)
-  heap = [(-gain[j], rank[j], j) for j in own.tolist()]
-  heapq.heapify(heap)
-  cover, fresh, chosen = np.zeros(n), np.zeros(n, np.int64), []
-  owed = owed.copy()
-  spare = count - owed.sum()
-  while len(chosen) < count:
-    j = heap[0][2]
-    rows = slice(ends[j], ends[j + 1])
-    if not owed[groups[j]] and not spare:
-      heapq.heappop(heap)
-    elif fresh[j] == len(chosen):  # Gains only fall, so one that is exact and leads is the largest.
-      heapq.heappop(heap)
-      chosen.append(j)
-      if owed[groups[j]]:
-        owed[groups[j]] -= 1
-      else:
-        spare -= 1
-      cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
-    else:
-      left = float(np.maximum(value[rows] - cover[covered[rows]], 0).sum())
-      heapq.heapreplace(heap, (-round(left, DIGITS), rank[j], j))
-      fresh[j] = len(chosen)
-  return np.array(chosen, np.int64)

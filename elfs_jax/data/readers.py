@@ -9,7 +9,8 @@ import zlib
 
 import numpy as np
 
-from elfs_jax import artifacts, folder
+from elfs_jax.data import folder
+from elfs_jax.runtime import artifacts
 
 DEBIAN_FASHION_MNIST = '/usr/share/datasets/fashion-mnist'
 FASHION_CLASSES = 'T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot'.split(',')

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from elfs_jax import mesh
+from elfs_jax.runtime import mesh
 
 BLOCK_ELEMENTS = 1 << 16  # 256 KB an array: on a CPU all of a block's arrays stay in the cache, larger was slower.
 ACCELERATOR_ELEMENTS = 1 << 24

@@ -11,7 +11,7 @@ import jax
 from jax.experimental import multihost_utils
 import numpy as np
 
-from elfs_jax import artifacts
+from elfs_jax.runtime import artifacts
 
 PIECE = 1 << 26  # Bytes sent at a time.
 WAIT = 30 * 24 * 60 * 60 * 1000  # Milliseconds for the lead's longest stage; if it dies, JAX ends the others.

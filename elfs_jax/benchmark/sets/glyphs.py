@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from elfs_jax import folder
+from elfs_jax.data import folder
 
 SYSTEM_FONTS = '/usr/share/fonts'
 CHARACTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'

@@ -10,7 +10,7 @@ import filelock
 import jax
 import numpy as np
 
-from elfs_jax import artifacts, hosts
+from elfs_jax.runtime import artifacts, hosts
 
 
 class Run(NamedTuple):

@@ -13,8 +13,10 @@ import time
 import jax
 import numpy as np
 
-from elfs_jax import (artifacts, checks, cluster, compare, data, evaluate, judge, mesh, methods, pipeline, recipes,
-                      select, train, workdir as store)
+from elfs_jax import checks, cluster, data, evaluate, judge, pipeline, select
+from elfs_jax.benchmark import compare, methods
+from elfs_jax.runtime import artifacts, mesh, store
+from elfs_jax.training import loop as train, recipe as recipes
 
 COLUMNS = ('data', 'encoder', 'clustering', 'proxy', 'classifier', 'settings', 'rate', 'method', 'beta', 'seed', 'n',
            'accuracy', 'choose_seconds', 'train_seconds', 'judge', 'forecast', 'forecast_half')

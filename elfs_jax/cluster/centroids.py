@@ -1,90 +1,16 @@
-"""Clustering: pseudo-labels from frozen embeddings by TEMI or k-means, and label-free ways to tell which is better."""
-import functools
-
-import jax
+"""Clusters around centres: k-means on smoothed embeddings, from merged clusters too, and clusterings for the judge."""
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from elfs_jax import embed, merging, temi as temi_heads
-from elfs_jax.kmeans import fit
-from elfs_jax.temi import State, Temi, temi_loss  # noqa: F401 (State, Temi and temi_loss are part of this module)
+from elfs_jax.cluster import merging
+from elfs_jax.cluster.quality import check_num_classes, information, joint_shares
+from elfs_jax.vectors import fit_kmeans as fit, unit_rows
 
-IMITATION_EPOCHS = 10
-IMITATION_RATE = 2e-3
 SMOOTH_ROUNDS = SMOOTH_NEIGHBORS = 10
 MERGED_STARTS, MORE_CLUSTERS = 10, 20
 INDEPENDENT = ((1.5, 2, 2.5), (1, 1.5, 2.5))  # Times num_classes, on all dimensions and on halves in turn.
 NEARLY = 0.9  # Of the best grade: what the least number of clusters must reach where the number is guessed.
 SAMPLE = 10_000  # Examples that clusterings for the judge are fitted on.
-
-
-def temi(embeddings, neighbors, num_classes, *, heads, hidden=(512, 256), epochs, batch=1024, learning_rate=None,
-         warmup_epochs=20, weight_decay=1e-4, teacher_momentum=0.996, init='random', seed=0, state=None,
-         on_epoch=None, progress=None):
-  """Cluster by TEMI (arXiv 2303.17896): heads whose clusters hold an example and its neighbours together.
-
-  Runs on one device, so the labels do not depend on how many there are. The label-free choice among the heads is the
-  least training loss; a pseudo-label is the argmax of that head's teacher. The last layer is frozen in the first
-  epoch: its gradient and update are zero.
-
-  Args:
-    embeddings: float [N, D].
-    neighbors: int32 [N, K], from `neighbors.knn`.
-    num_classes: clusters C, 2 <= C <= N.
-    heads: number of heads H, trained at once.
-    hidden: widths of the hidden layers.
-    epochs: passes over the examples, each with a newly drawn neighbour.
-    batch: pairs a step; above N, one batch of all.
-    learning_rate: AdamW's peak rate; None is the published 1e-4 * batch / 256.
-    warmup_epochs: epochs of linear warm-up; the rate is constant after.
-    weight_decay: on matrices only.
-    teacher_momentum: weight of the old teacher in each step's average.
-    init: 'random', or 'kmeans': every head first learns the labels of `kmeans(embeddings, num_classes, neighbors=...)`.
-    seed: of weights, order and pairs.
-    state: a state that `on_epoch` received, in the same call otherwise; training goes on from there to the same bits.
-    on_epoch: called as `on_epoch(epochs done, state)`; the state's arrays live until it returns: copy what you keep.
-    progress: called as `progress(iterable, desc=..., total=...)`, returns an iterable; default none.
-  Returns: Temi(labels int32 [N], loss float32 [H] of the last epoch, best: the head chosen, changed: the share of the
-    k-means labels that training changed, None after a random start).
-  Raises: ValueError on a number of classes or a setting out of range.
-  """
-  count, width = np.shape(embeddings)
-  check_num_classes(num_classes, count)
-  if heads < 1 or epochs < 1 or init not in ('random', 'kmeans'):
-    raise ValueError(f"TEMI needs heads >= 1, epochs >= 1 and init 'random' or 'kmeans', got heads={heads}, "
-                     f'epochs={epochs}, init={init!r}')
-  batch = min(batch, count)
-  if learning_rate is None:
-    learning_rate = 1e-4 * batch / 256
-  place = functools.partial(jax.device_put, device=jax.local_devices()[0])
-  key, adamw = place(jax.random.key(seed)), (learning_rate, warmup_epochs * (count // batch), weight_decay)
-  x_ND, near_NK = place(np.asarray(embeddings, np.float32)), place(np.asarray(neighbors, np.int32))
-  fresh = temi_heads.init_state(seed, heads, (width, *hidden, num_classes), adamw)
-  if state is not None:
-    state = place(jax.tree.unflatten(jax.tree.structure(fresh), jax.tree.leaves(state)))
-  elif init == 'kmeans':
-    start_N = kmeans(embeddings, num_classes, neighbors=neighbors, seed=seed)
-    state = temi_heads.imitate(place(fresh), x_ND, place(start_N), jax.random.fold_in(key, 0), batch=batch,
-                               epochs=IMITATION_EPOCHS, adamw=(IMITATION_RATE, 1, weight_decay))
-  else:
-    state = place(fresh)
-
-  pair_key = jax.random.fold_in(key, 1)
-  remaining = range(int(state.epoch), epochs)
-  for epoch in remaining if progress is None else progress(remaining, desc='TEMI', total=len(remaining)):
-    state = temi_heads.temi_epoch(state, x_ND, near_NK, pair_key, batch=batch, adamw=adamw, momentum=teacher_momentum)
-    if progress is not None:
-      jax.block_until_ready(state)
-    if on_epoch is not None:
-      on_epoch(epoch + 1, state)
-  loss_H = np.asarray(state.loss)
-  if not np.isfinite(loss_H).all():
-    raise FloatingPointError(f'the loss of TEMI is {loss_H.tolist()}: lower cluster.learning_rate')
-  best = int(np.argmin(loss_H))
-  labels_N = temi_heads.predict(state.teacher, best, x_ND)
-  start_N = np.asarray(state.start)
-  changed = float((labels_N != start_N).mean()) if start_N[0] >= 0 else None
-  return Temi(labels_N, loss_H, best, changed)
 
 
 def kmeans(embeddings, num_classes, *, neighbors=None, seed=0):
@@ -118,7 +44,7 @@ def merged_kmeans(embeddings, num_classes, neighbors, *, seed=0):
   (`merging.merge`), and lets k-means go on from the centres of what is left: by itself k-means seldom moves a centre
   from a class that has two to one that has none. Of 10 starts the most informative wins. It was 2 and 8 points ahead of
   `kmeans` on the encoder's embeddings of digits and Fashion-MNIST, level on most others, 4 behind on one with 62 classes
-  (docs/tried.md).
+  (docs/lab/tried.md).
 
   Args and errors as in `kmeans`, but neighbours are needed. Returns: labels int32 [N].
   """
@@ -126,7 +52,7 @@ def merged_kmeans(embeddings, num_classes, neighbors, *, seed=0):
   x_ND = smooth(np.asarray(embeddings, np.float32), neighbors)
   def start(draw):
     fine_N = fit_kmeans(x_ND, min(num_classes + MORE_CLUSTERS, len(x_ND)), seed=draw, starts=1).labels_
-    joint_FF, fine_N = _joint(fine_N, neighbors)
+    joint_FF, fine_N = joint_shares(fine_N, neighbors)
     merged_N = merging.merge(joint_FF, num_classes)[fine_N]
     centres_CD = np.stack([x_ND[merged_N == c].mean(0) for c in range(merged_N.max() + 1)])
     return fit_kmeans(x_ND, len(centres_CD), seed=draw, starts=1, init=centres_CD).labels_.astype(np.int32)
@@ -147,13 +73,13 @@ def made_by(method, num_classes):
 
 def smooth(embeddings, neighbors):
   """Unit rows, averaged with their nearest neighbours' again and again: float32 [N, D]."""
-  x_ND = embed.unit_rows(embeddings)
+  x_ND = unit_rows(embeddings)
   near_NK = np.asarray(neighbors)[:, :SMOOTH_NEIGHBORS]
   for _ in range(SMOOTH_ROUNDS):
     total_ND = x_ND.copy()
     for near_N in near_NK.T:
       total_ND += x_ND[near_N]
-    x_ND = embed.unit_rows(total_ND)
+    x_ND = unit_rows(total_ND)
   return x_ND
 
 
@@ -161,60 +87,6 @@ def fit_kmeans(x_ND, num_classes, *, seed, starts, init='k-means++'):
   """A fitted `sklearn.cluster.KMeans`, on one thread."""
   from sklearn.cluster import KMeans
   return fit(KMeans(num_classes, init=init, n_init=starts, random_state=seed), x_ND)
-
-
-def check_num_classes(num_classes, count):
-  if not 2 <= num_classes <= count:
-    raise ValueError(f'cluster.num_classes={num_classes} must be from 2 to the number of examples, N={count}')
-
-
-def agreement(labels, neighbors):
-  """How often the 10 nearest neighbours share an example's cluster, beyond chance.
-
-  (observed - chance) / (1 - chance), chance = sum over clusters of share^2: 1 when all agree, 0 at random and for one
-  cluster that holds everything.
-
-  Args: labels: int [N]; neighbors: int [N, K], best first.
-  """
-  labels_N, near_NK = np.asarray(labels), np.asarray(neighbors)[:, :10]
-  observed = (labels_N[near_NK] == labels_N[:, None]).mean()
-  share_C = np.unique(labels_N, return_counts=True)[1] / len(labels_N)
-  chance = (share_C ** 2).sum()
-  return float((observed - chance) / (1 - chance)) if chance < 1 else 0.0
-
-
-def information(labels, neighbors):
-  """What an example's cluster tells about the clusters of its 10 nearest neighbours: mutual information in nats.
-
-  TEMI's objective for hard labels. At most log C, reached when neighbours always agree and clusters are of one size;
-  0 for random labels or one cluster. Of the measures tried it ordered clusterings with the same C best by their true
-  accuracy; among different C it prefers the larger one.
-
-  Args: labels: int [N]; neighbors: int [N, K], best first.
-  """
-  joint_CC, _ = _joint(labels, neighbors)
-  share_C = joint_CC.sum(0)
-  seen = joint_CC > 0
-  return float((joint_CC[seen] * np.log(joint_CC[seen] / np.outer(share_C, share_C)[seen])).sum())
-
-
-def _joint(labels, neighbors):
-  """Shares of the pairs (example, one of its 10 nearest) by their two clusters, symmetric: [C, C]; labels from 0 on."""
-  labels_N, near_NK = np.unique(labels, return_inverse=True)[1], np.asarray(neighbors)[:, :10]
-  classes = labels_N.max() + 1
-  pair_NK = labels_N[:, None] * classes + labels_N[near_NK]
-  joint_CC = np.bincount(pair_NK.ravel(), minlength=classes ** 2).reshape(classes, classes) / pair_NK.size
-  return (joint_CC + joint_CC.T) / 2, labels_N
-
-
-def choose(candidates, neighbors):
-  """The clustering with the most `information` about its neighbours; the first one on a tie. No label is used.
-
-  Args: candidates: {name: labels int [N]}, all with the same number of clusters; neighbors: int [N, K], best first.
-  Returns: the name, {name: information in nats}.
-  """
-  scores = {name: information(labels, neighbors) for name, labels in candidates.items()}
-  return max(scores, key=scores.get), scores
 
 
 def independent(embeddings, num_classes, *, neighbors=None, count=3, seed=0):
@@ -261,7 +133,7 @@ def choose_num_classes(embeddings, *, seed=0):
   On at most 3,000 random examples, smoothed k-means for K = 2, 3, 5, 7, 10, 15, ..., 100 (at most a tenth of the
   examples), graded by the product of `information`, as a share of its maximum log K, and the silhouette: the first
   alone guesses too few, the second too many. Where the images have no number of their own the grade hardly changes with
-  K, so the least within a tenth of the best is taken. How near it came on our sets: docs/results.md. It promises
+  K, so the least within a tenth of the best is taken. How near it came on our sets: docs/lab/results-0.1.md. It promises
   nothing for other images: name the number where it is known.
 
   Args: embeddings: float [N, D]; seed.
@@ -272,7 +144,7 @@ def choose_num_classes(embeddings, *, seed=0):
   if len(embeddings) < 3:
     raise ValueError(f'a guess of cluster.num_classes needs at least 3 examples, got N={len(embeddings)}')
   rows = np.random.default_rng(seed).permutation(len(embeddings))[:3000]
-  x_ND, scores = embed.unit_rows(np.asarray(embeddings)[rows]), {2: 0.}
+  x_ND, scores = unit_rows(np.asarray(embeddings)[rows]), {2: 0.}
   with threadpool_limits(1):
     near_NK = NearestNeighbors(n_neighbors=min(10, len(rows) - 1)).fit(x_ND).kneighbors(return_distance=False)
   x_ND = smooth(x_ND, near_NK)

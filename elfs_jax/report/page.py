@@ -50,7 +50,7 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
   environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True,
                                    undefined=jinja2.StrictUndefined)
   environment.filters['cell'] = _cell
-  template = environment.from_string(pathlib.Path(__file__).with_name('report.html.j2').read_text('utf-8'))
+  template = environment.from_string(pathlib.Path(__file__).with_name('template.html.j2').read_text('utf-8'))
   return template.render(
     title=title, result=result, facts=facts, tables=tables, groups=groups, score_name=score_name, beta=f'{beta:.4g}',
     n=len(difficulty), easier=easier, chart=histogram(score, hard, kept, rest),

@@ -14,8 +14,10 @@ import numpy as np
 import optax
 from jax.sharding import PartitionSpec as P
 
-from elfs_jax import dynamics, hosts, mesh as mesh_lib, networks
-from elfs_jax.augment import augment
+from elfs_jax import dynamics
+from elfs_jax.runtime import hosts, mesh as mesh_lib
+from elfs_jax.training import networks
+from elfs_jax.training.augment import augment
 
 SHUFFLE, AUGMENT = range(2)  # what a PRNG key is for
 PREDICT_BATCH = 512

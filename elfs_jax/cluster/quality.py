@@ -1,0 +1,56 @@
+"""How good a clustering is, told without labels: by what an example's cluster says about its neighbours' clusters."""
+import numpy as np
+
+
+def check_num_classes(num_classes, count):
+  if not 2 <= num_classes <= count:
+    raise ValueError(f'cluster.num_classes={num_classes} must be from 2 to the number of examples, N={count}')
+
+
+def agreement(labels, neighbors):
+  """How often the 10 nearest neighbours share an example's cluster, beyond chance.
+
+  (observed - chance) / (1 - chance), chance = sum over clusters of share^2: 1 when all agree, 0 at random and for one
+  cluster that holds everything.
+
+  Args: labels: int [N]; neighbors: int [N, K], best first.
+  """
+  labels_N, near_NK = np.asarray(labels), np.asarray(neighbors)[:, :10]
+  observed = (labels_N[near_NK] == labels_N[:, None]).mean()
+  share_C = np.unique(labels_N, return_counts=True)[1] / len(labels_N)
+  chance = (share_C ** 2).sum()
+  return float((observed - chance) / (1 - chance)) if chance < 1 else 0.0
+
+
+def information(labels, neighbors):
+  """What an example's cluster tells about the clusters of its 10 nearest neighbours: mutual information in nats.
+
+  TEMI's objective for hard labels. At most log C, reached when neighbours always agree and clusters are of one size;
+  0 for random labels or one cluster. Of the measures tried it ordered clusterings with the same C best by their true
+  accuracy; among different C it prefers the larger one.
+
+  Args: labels: int [N]; neighbors: int [N, K], best first.
+  """
+  joint_CC, _ = joint_shares(labels, neighbors)
+  share_C = joint_CC.sum(0)
+  seen = joint_CC > 0
+  return float((joint_CC[seen] * np.log(joint_CC[seen] / np.outer(share_C, share_C)[seen])).sum())
+
+
+def joint_shares(labels, neighbors):
+  """Shares of the pairs (example, one of its 10 nearest) by their two clusters, symmetric: [C, C]; labels from 0 on."""
+  labels_N, near_NK = np.unique(labels, return_inverse=True)[1], np.asarray(neighbors)[:, :10]
+  classes = labels_N.max() + 1
+  pair_NK = labels_N[:, None] * classes + labels_N[near_NK]
+  joint_CC = np.bincount(pair_NK.ravel(), minlength=classes ** 2).reshape(classes, classes) / pair_NK.size
+  return (joint_CC + joint_CC.T) / 2, labels_N
+
+
+def choose(candidates, neighbors):
+  """The clustering with the most `information` about its neighbours; the first one on a tie. No label is used.
+
+  Args: candidates: {name: labels int [N]}, all with the same number of clusters; neighbors: int [N, K], best first.
+  Returns: the name, {name: information in nats}.
+  """
+  scores = {name: information(labels, neighbors) for name, labels in candidates.items()}
+  return max(scores, key=scores.get), scores

@@ -1,0 +1,1 @@
+"""What the machine provides: devices and hosts, a workdir, artifacts and the stages kept in it."""

@@ -1,0 +1,1 @@
+"""Sharded training of classifiers: what the proxy and the evaluation share."""
