@@ -50,7 +50,7 @@ def main(argv):
     fail(f'unexpected argument {argv[1]!r}: settings are given as --config.FIELD=VALUE')
   signal.signal(signal.SIGINT, stop)
   logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
-  from elfs_jax import hosts, mesh
+  from elfs_jax.runtime import hosts, mesh
   mesh.pin_threads()
   from elfs_jax import benchmark, config as config_lib, pipeline
   config = flags.FLAGS.config
