@@ -1,0 +1,32 @@
+"""Tables of choices: each entry names a function, which is imported when it is used, and says what it is.
+
+A kind of thing that there is a choice of (a source, an encoder, a clustering, a score, a selection method, an export)
+has one table, in the `__init__.py` of its room. `--help`, the checks and the benchmark read the tables, so that what is
+added to one is known everywhere.
+"""
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def load(function: str | Callable) -> Callable:
+  """The function that an entry names as 'package.module:name'; a function is returned as it is."""
+  if callable(function):
+    return function
+  module, _, name = function.partition(':')
+  return getattr(importlib.import_module(module), name)
+
+
+def look_up(table: Mapping[str, Any], what: str, name: str) -> Any:
+  """The entry called `name`. Raises: ValueError that says which setting is wrong and which names there are."""
+  check_name(table, what, name)
+  return table[name]
+
+
+def check_name(names, what: str, name: str) -> None:
+  """Raises: ValueError unless `name` is one of `names`; `what` is the setting, for the message."""
+  if name not in names:
+    near = difflib.get_close_matches(str(name), names, 1)
+    raise ValueError(f'{what}={name!r} is unknown' + (f': did you mean {near[0]!r}? There' if near else '; there')
+                     + f' are {", ".join(names)}')
