@@ -9,7 +9,7 @@ class Bound(NamedTuple):
   words: str                       # 'must be ...', for an error
   holds: Callable[[Any], bool]
   kind: str = 'plain'              # plain: read as its default's type; open: as it looks; path: as a string
-  choices: Mapping[str, str] = {}  # name -> help, for --help
+  choices: Mapping[str, str] = {}  # name -> what it is, for --help; '' where the name says it
 
 
 def whole(least: int, most: float = float('inf'), *, none: bool = False, many: bool = False) -> Bound:
@@ -54,7 +54,7 @@ def flag() -> Bound:
 def one_of(table: Mapping[str, Any] | Iterable[str], *, none: bool = False) -> Bound:
   """One of the names of a table, or of a list of names."""
   names = list(table)
-  choices = {name: table[name].help for name in names} if isinstance(table, Mapping) else {}
+  choices = {name: table[name].help if isinstance(table, Mapping) and table[name] else '' for name in names}
   def holds(value):
     return value in names or none and value is None
   return Bound(f'is unknown: choose one of {", ".join(names)}', holds, 'open' if none else 'plain', choices)

@@ -1,7 +1,7 @@
 """The settings of a run: each field with its default, what it means and what it may be.
 
-`configs/*.py` start from `get_config()`; `elfs_jax.select_coreset` uses it as it is: the fast recipe, for two CPU cores.
-`None` means: chosen from the data, as the field's text says.
+`configs/*.py` start from `get_config()`; `elfs_jax.select_coreset` uses it as it is: the fast recipe, for two CPU
+cores. `None` means: chosen from the data, as the field's text says.
 """
 import difflib
 import inspect
@@ -48,72 +48,77 @@ def _training(network: str) -> dict[str, Field]:
   }
 
 
-FIELDS: dict[str, Field] = {
-    'seed': Field(0, 'of everything random', whole(0, MAX_SEED - 1)),
+def _fields() -> dict[str, Field]:
+  """Every field, in the order in which the data flows; the choices are read from their tables."""
+  return {
+      'seed': Field(0, 'of everything random', whole(0, MAX_SEED - 1)),
 
-    'data.name': Field('digits', 'where the data comes from', words(data.SOURCES)),
-    'data.path': Field(None, 'the file or folder, for the sources that need one', path()),
-    'data.images': Field(None, 'with embeddings: the images that they came from, a folder or a file', path()),
-    'data.labels': Field(None, "a file of labels, or 'folders' (a folder for each class); used by the comparison alone",
-                         path()),
-    'data.labelled': Field(None, 'a file that names the examples that are labelled already: they count as covered and '
-                           'are not chosen', path()),
-    'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),
+      'data.name': Field('digits', 'where the data comes from', words(data.SOURCES)),
+      'data.path': Field(None, 'the file or folder, for the sources that need one', path()),
+      'data.images': Field(None, 'with embeddings: the images that they came from, a folder or a file', path()),
+      'data.labels': Field(None, "a file of labels, or 'folders' (a folder for each class); used by the comparison "
+                           'alone', path()),
+      'data.labelled': Field(None, 'a file that names the examples that are labelled already: they count as covered '
+                             'and are not chosen', path()),
+      'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),
 
-    'embed.method': Field('auto', 'how images become vectors; given: your own embeddings as they are; auto: the best of '
-                          'pca and self_supervised, found without labels; your own embeddings, centred and scaled',
-                          one_of([*encoders.ENCODERS, 'given', 'auto'])),
-    'embed.components': Field(100, 'of pca: how many at most', whole(1)),
-    'embed.epochs': Field(None, 'of self_supervised; None: 20, down to 11 above 15,000 images', whole(1, none=True)),
-    'embed.batch': Field(None, 'of self_supervised; None: 512, or 256 below 10,000 images', whole(1, none=True)),
-    'embed.width': Field(24, 'of self_supervised: channels after its first layer', whole(1)),
-    'embed.refresh': Field(1, 'of self_supervised: how often neighbours are found anew from its own features', whole(0)),
-    'embed.learning_rate': Field(2e-3, 'of self_supervised, for 256 pairs', number(above=0)),
-    'embed.flip': Field(False, 'a mirror image shows the same thing: some views are mirrored', flag()),
+      'embed.method': Field('auto', 'how images become vectors; given: your own embeddings as they are; auto: the best '
+                            'one, found without labels; of your own embeddings, centred and scaled',
+                            one_of({**encoders.ENCODERS, 'given': None, 'auto': None})),
+      'embed.components': Field(100, 'of pca: how many at most', whole(1)),
+      'embed.epochs': Field(None, 'of self_supervised; None: 20, down to 11 above 15,000 images', whole(1, none=True)),
+      'embed.batch': Field(None, 'of self_supervised; None: 512, or 256 below 10,000 images', whole(1, none=True)),
+      'embed.width': Field(24, 'of self_supervised: channels after its first layer', whole(1)),
+      'embed.refresh': Field(1, 'of self_supervised: how often neighbours are found anew from its own features',
+                             whole(0)),
+      'embed.learning_rate': Field(2e-3, 'of self_supervised, for 256 pairs', number(above=0)),
+      'embed.flip': Field(False, 'a mirror image shows the same thing: some views are mirrored', flag()),
 
-    'neighbors.k': Field(None, 'neighbours of each example in the graph; None: 50, or as many as there are',
-                         whole(1, none=True)),
+      'neighbors.k': Field(None, 'neighbours of each example in the graph; None: 50, or as many as there are',
+                           whole(1, none=True)),
 
-    'cluster.method': Field('kmeans', 'how pseudo-labels are made; auto: the most informative of all, without labels',
-                            one_of([*cluster.CLUSTERINGS, 'auto'])),
-    'cluster.num_classes': Field(None, 'the number of clusters; None: estimated from the embeddings', typed()),
-    'cluster.heads': Field(8, 'of temi', whole(1)),
-    'cluster.hidden': Field((128, 64), 'of temi: widths of the hidden layers of a head', whole(1, many=True)),
-    'cluster.epochs': Field(40, 'of temi', whole(1)),
-    'cluster.batch': Field(256, 'of temi', whole(1)),
-    'cluster.learning_rate': Field(3e-3, 'of temi, at the peak', number(above=0)),
-    'cluster.warmup_epochs': Field(4, 'of temi', whole(0)),
-    'cluster.teacher_momentum': Field(0.9, 'of temi', number(least=0, below=1)),
-    'cluster.init': Field('kmeans', 'of temi: what its heads start from', one_of(['random', 'kmeans'])),
+      'cluster.method': Field('kmeans', 'how pseudo-labels are made; auto: the most informative of all, without labels',
+                              one_of({**cluster.CLUSTERINGS, 'auto': None})),
+      'cluster.num_classes': Field(None, 'the number of clusters; None: estimated from the embeddings', typed()),
+      'cluster.heads': Field(8, 'of temi', whole(1)),
+      'cluster.hidden': Field((128, 64), 'of temi: widths of the hidden layers of a head', whole(1, many=True)),
+      'cluster.epochs': Field(40, 'of temi', whole(1)),
+      'cluster.batch': Field(256, 'of temi', whole(1)),
+      'cluster.learning_rate': Field(3e-3, 'of temi, at the peak', number(above=0)),
+      'cluster.warmup_epochs': Field(4, 'of temi', whole(0)),
+      'cluster.teacher_momentum': Field(0.9, 'of temi', number(least=0, below=1)),
+      'cluster.init': Field('kmeans', 'of temi: what its heads start from', one_of(['random', 'kmeans'])),
 
-    **{f'proxy.{name}': field for name, field in _training(
-        'mlp, in seconds; for methods that were published with a network on the images, small').items()},
-    'proxy.epochs': Field(None, 'None: about 2,400 steps, at least 10 and at most 40 epochs', whole(1, none=True)),
+      **{f'proxy.{name}': field for name, field in _training(
+          'mlp, in seconds; for methods that were published with a network on the images, small').items()},
+      'proxy.epochs': Field(None, 'None: about 2,400 steps, at least 10 and at most 40 epochs', whole(1, none=True)),
 
-    'select.budget': Field('10%', 'how many to choose: 500 is a count, 0.1 and 10% are fractions', typed()),
-    'select.method': Field('coverage', 'how to choose', one_of(select.METHODS)),
-    'select.score': Field('aum', 'what tells how hard an example is', one_of(SCORES)),
-    'select.beta': Field('auto', 'the fraction left out at the hard end; auto: searched without labels', typed()),
-    'select.balance': Field(select.BALANCE, 'of coverage: from 0, each image counts alike, to 1, each cluster does, for '
-                            'when rare kinds matter as much as common ones', number(least=0, most=1)),
+      'select.budget': Field('10%', 'how many to choose: 500 is a count, 0.1 and 10% are fractions', typed()),
+      'select.method': Field('coverage', 'how to choose', one_of(select.METHODS)),
+      'select.score': Field('aum', 'what tells how hard an example is', one_of(SCORES)),
+      'select.beta': Field('auto', 'the fraction left out at the hard end; auto: searched without labels', typed()),
+      'select.balance': Field(select.BALANCE, 'of coverage: from 0, each image counts alike, to 1, each cluster does, '
+                              'for when rare kinds matter as much as common ones', number(least=0, most=1)),
 
-    'judge.betas': Field((0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5), 'the betas that auto tries',
-                         number(least=0, below=1, many=True)),
-    'judge.clusterings': Field(6, 'how many it grades by; the difficulty did not use them', whole(2)),
-    'judge.folds': Field(3, 'tenths set aside, each with candidates of its own', whole(1)),
-    'judge.steps': Field(200, 'of each training of its MLP', whole(1)),
-    'judge.randoms': Field(5, 'random subsets graded beside the candidates', whole(2)),
+      'judge.betas': Field((0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5), 'the betas that auto tries',
+                           number(least=0, below=1, many=True)),
+      'judge.clusterings': Field(6, 'how many it grades by; the difficulty did not use them', whole(2)),
+      'judge.folds': Field(3, 'tenths set aside, each with candidates of its own', whole(1)),
+      'judge.steps': Field(200, 'of each training of its MLP', whole(1)),
+      'judge.randoms': Field(5, 'random subsets graded beside the candidates', whole(2)),
 
-    **{f'evaluate.{name}': field for name, field in _training('small on images, mlp on embeddings').items()},
-    'evaluate.batch': Field(None, 'examples a step; None: 256, or 64 below 10,000 examples', whole(4, none=True)),
-    'evaluate.enabled': Field(True, 'compare with random subsets, where there are labels', flag()),
-    'evaluate.seeds': Field(5, 'trainings of each, on other random subsets', whole(1)),
-    'evaluate.steps': Field(500, 'of each training', whole(1)),
+      **{f'evaluate.{name}': field for name, field in _training('small on images, mlp on embeddings').items()},
+      'evaluate.batch': Field(None, 'examples a step; None: 256, or 64 below 10,000 examples', whole(4, none=True)),
+      'evaluate.enabled': Field(True, 'compare with random subsets, where there are labels', flag()),
+      'evaluate.seeds': Field(5, 'trainings of each, on other random subsets', whole(1)),
+      'evaluate.steps': Field(500, 'of each training', whole(1)),
 
-    'mesh.shards': Field(16, 'logical shards, a power of two; each sees four examples or more of every batch. The number '
-                         'of devices gives the same bits, this does not', whole(1)),
-}
+      'mesh.shards': Field(16, 'logical shards, a power of two; each sees four examples or more of every batch. The '
+                           'number of devices gives the same bits, this does not', whole(1)),
+  }
 
+
+FIELDS = _fields()
 BENCHMARK: dict[str, Field] = {
     'benchmark.rates': Field((0.9, 0.8, 0.7), 'shares pruned', number(above=0, below=1, many=True)),
     'benchmark.methods': Field('all', 'or names, with commas between; a wrong one is answered with the list', words()),
@@ -225,11 +230,19 @@ def listing(config: ConfigDict) -> str:
   for name, value in _leaves(config):
     lines.append(f'  --config.{name}={value}')
     if name in fields:
-      field = fields[name]
-      text = field.help + (f' ({field.bound.words})' if field.bound.choices else '')
-      lines.append(textwrap.fill(text, 110, initial_indent=' ' * 8, subsequent_indent=' ' * 8))
-      lines += [f'          {choice:<16}{meaning}' for choice, meaning in field.bound.choices.items()]
+      lines += _described(fields[name])
   return '\n'.join(lines)
+
+
+def _described(field):
+  """A field's help, and its choices: a line for each that needs words."""
+  choices = field.bound.choices
+  names = '' if any(choices.values()) or not choices else f' ({", ".join(choices)})'
+  lines = [textwrap.fill(field.help + names, 110, initial_indent=' ' * 8, subsequent_indent=' ' * 8)]
+  for name, meaning in choices.items():
+    if meaning:
+      lines.append(textwrap.fill(f'{name:<12} {meaning}', 110, initial_indent=' ' * 12, subsequent_indent=' ' * 25))
+  return lines
 
 
 def check_names(config: ConfigDict, argv: Sequence[str]) -> None:
