@@ -1,8 +1,9 @@
 """Checks of the settings against the data: refused in one line, before any long work."""
 import numpy as np
 
-from elfs_jax import select
+from elfs_jax import select, table
 from elfs_jax.runtime import mesh
+from elfs_jax.scores import SCORES
 from elfs_jax.training import networks, recipe as recipes
 
 MAX_SEED = 2 ** 31  # scikit-learn's end at 2 ** 32, and some stages count up from it.
@@ -13,8 +14,8 @@ def check(config, n, *, has_images, has_embeddings):
   """Refuse, in one line and before any long work, settings that n examples can't meet. Raises: ValueError."""
   _one_of('embed.method', config.embed.method, ('auto', 'pca', 'self_supervised', 'given'))
   _one_of('cluster.method', config.cluster.method, ('auto', 'kmeans', 'merged', 'temi'))
-  _one_of('select.method', config.select.method, (*select.WITH_BETA, 'random', 'hardest', 'easiest'))
-  _one_of('select.score', config.select.score, ('aum', 'forgetting', 'el2n', 'correctness'))
+  table.check_name(select.METHODS, 'select.method', config.select.method)
+  table.check_name(SCORES, 'select.score', config.select.score)
   if config.embed.method == 'given' and not has_embeddings:
     raise ValueError('embed.method=given needs embeddings: use configs/embeddings.py, or embed.method=auto')
   if config.embed.method in ('pca', 'self_supervised') and not has_images:
@@ -27,7 +28,7 @@ def check(config, n, *, has_images, has_embeddings):
   if typed == 1 and not isinstance(typed, float):
     raise ValueError('select.budget=1 could mean one example or all of them: write 100% for all, or a count above 1')
   budget = select.budget_count(budget, n)
-  if config.select.beta != 'auto' and config.select.method in select.WITH_BETA:
+  if config.select.beta != 'auto' and select.METHODS[config.select.method].drops_hardest:
     if isinstance(config.select.beta, str):
       raise ValueError(f"select.beta={config.select.beta!r} must be a number in [0, 1) or 'auto'")
     select.double_end(np.arange(n), budget, config.select.beta)

@@ -5,6 +5,8 @@ is kept in `workdir/stages` under a fingerprint of its inputs and settings, and 
 """
 import contextlib
 import dataclasses
+import functools
+import inspect
 import pathlib
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ import numpy as np
 from elfs_jax import checks, cluster, data, embed, judge, neighbors, proxy, select
 from elfs_jax.report import comparison as outcome, words as summary
 from elfs_jax.runtime import artifacts, hosts, mesh as mesh_lib, store
+from elfs_jax.scores import SCORES
 from elfs_jax.training import recipe as recipes
 from elfs_jax.encoders import self_supervised
 
@@ -198,11 +201,11 @@ def _proxy(run, dataset, embeddings, labels, num_classes, key):
   settings = recipes.proxy_settings(run.config)
   inputs = recipes.inputs_of(settings, dataset, embeddings)
   recipe, epochs = recipes.recipe_of(settings, inputs), recipes.proxy_epochs(settings, inputs)
-  key = artifacts.fingerprint(key, recipe._asdict(), epochs, run.config.mesh.shards)
+  key = artifacts.fingerprint(key, recipe._asdict(), epochs, run.config.mesh.shards, *SCORES)
   def compute():
     return proxy.dynamics_scores(inputs, labels, num_classes, recipe, epochs=epochs, mesh=run.mesh,
                                  shards=run.config.mesh.shards, seed=run.config.seed, progress=run.progress,
-                                 **store.checkpointed(run, 'proxy', key))
+                                 names=tuple(SCORES), **store.checkpointed(run, 'proxy', key))
   scores = store.stage(run, 'proxy', key, compute, shared=True)
   run.say(f'  {recipe.network}, {epochs} epochs of batch {recipe.batch}; mean AUM {scores["aum"].mean():.3f}')
   return scores, key
@@ -210,20 +213,22 @@ def _proxy(run, dataset, embeddings, labels, num_classes, key):
 
 def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embeddings):
   settings, seed = run.config.select, run.config.seed
-  difficulty = proxy.difficulty(scores, settings.score, seed=seed)
+  difficulty = select.difficulty(scores, settings.score, seed=seed)
+  candidates = select.Candidates(*graph, labels, difficulty)
   budget = select.budget_count(settings.budget, len(labels))
   beta, judged = settings.beta, None
-  if settings.method not in select.WITH_BETA:
+  if not select.METHODS[settings.method].drops_hardest:
     beta = None
   elif beta == 'auto':
     clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
     key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, settings.balance,
-                                budget, run.config.judge.to_dict(), *judge.CONSTANTS, seed)
+                                budget, run.config.judge.to_dict(), select.constants(settings.method),
+                                _defaults(judge.verdict), seed)
     judged = store.stage(run, f'judge_{budget}', key,
-                         lambda: _judge(run, embeddings, graph, labels, clusterings, difficulty, budget))
+                         lambda: _judge(run, embeddings, clusterings, candidates, budget))
     beta = float(judged['beta'])
-  chosen = hosts.from_lead(lambda: select.cut(settings.method, graph, labels, difficulty, budget, beta, seed,
-                                              balance=settings.balance))
+  chosen = hosts.from_lead(lambda: select.choose(settings.method, candidates, budget, beta, seed=seed,
+                                                 balance=settings.balance))
   run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
           + (f', beta {beta:g}' if beta is not None else ''))
   if judged:
@@ -240,22 +245,22 @@ def _clusterings(run, embeddings, num_classes, key):
       seed=seed)})['labels'], key
 
 
-def _judge(run, embeddings, graph, labels, clusterings, difficulty, budget):
+def _judge(run, embeddings, clusterings, candidates, budget):
   """The judge's verdict on each beta, and its forecast."""
-  settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
-  balance, weights = run.config.select.balance, None
-  def choose(rows, count, beta):
-    return select.cut(method, graph, labels, difficulty, count, beta, seed, balance=balance, rows=rows)
-  if method == 'coverage':
-    weights = judge.image_weights(labels, balance)
-    flock = {'flock': judge.flock(choose, difficulty)}
-    expected = judge.least_beta(flock['flock'], 1 - budget / n)
-    betas = {expected, *(b for b in settings.betas if b > expected)}
-  else:
-    flock, expected, betas = {}, judge.published_beta(1 - budget / n), settings.betas
-  return judge.search(embeddings, clusterings, choose, budget, betas, expected, weights=weights,
-                      folds=settings.folds, randoms=settings.randoms, steps=settings.steps, seed=seed,
-                      progress=run.progress) | flock
+  settings, how, seed = run.config.judge, run.config.select, run.config.seed
+  covers = select.METHODS[how.method].covers
+  choose = functools.partial(select.choose_among, method=how.method, candidates=candidates, seed=seed,
+                             balance=how.balance)
+  weights = select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None
+  return judge.verdict(embeddings, clusterings, candidates.difficulty, choose, select.random, budget, covers=covers,
+                       weights=weights, betas=settings.betas, folds=settings.folds, randoms=settings.randoms,
+                       steps=settings.steps, seed=seed, progress=run.progress)
+
+
+def _defaults(function):
+  """The constants of a stage: what its parameters are where they are not given."""
+  parameters = inspect.signature(function).parameters.values()
+  return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
 
 
 def _without_labels(dataset):

@@ -7,7 +7,7 @@ import pytest
 
 import elfs_jax
 from conftest import run
-from elfs_jax import data, evaluate, judge, neighbors, pipeline, proxy, select
+from elfs_jax import data, evaluate, judge, neighbors, pipeline, proxy, scores, select
 from elfs_jax.runtime import artifacts, store as workdir
 
 pytestmark = pytest.mark.usefixtures('one_device')
@@ -351,15 +351,6 @@ def test_one_seed_has_no_interval(tiny, blobs, tmp_path):
   assert '1 seed:' in table and 'no measurable difference' in table and 'nan' not in table and 'inf' not in table
 
 
-def test_scores_point_the_right_way():
-  """Of two examples the second was learned worse: less margin and less often right, forgotten more, a larger error."""
-  scores = {'aum': [0.9, -0.2], 'correctness': [40, 3], 'forgetting': [0, 5], 'el2n': [0.1, 1.1]}
-  scores = {name: np.array(values, np.float32) for name, values in scores.items()}
-  for name in scores:
-    easy, hard = proxy.difficulty(scores, name, seed=0)
-    assert hard > easy, name
-
-
 @pytest.mark.parametrize('field, value', [
     ('select.score', 'el2n'), ('select.method', 'stratified'), ('judge.betas', (0.0, 0.2)), ('select.balance', 0.9)])
 def test_a_verdict_is_not_kept_for_another_question(tiny, blobs, tmp_path, field, value):
@@ -374,10 +365,24 @@ def test_a_verdict_is_not_kept_for_another_question(tiny, blobs, tmp_path, field
 
 def test_a_verdict_is_not_kept_when_a_constant_that_decides_it_changes(tiny, blobs, tmp_path, monkeypatch):
   run(tiny, blobs[0], tmp_path)
-  monkeypatch.setattr(judge, 'CONSTANTS', (*judge.CONSTANTS, 0.5))
+  monkeypatch.setitem(judge.verdict.__kwdefaults__, 'outlier_limit', 0.5)
   said = []
   run(tiny, blobs[0], tmp_path, say=said.append)
   assert '[clusterings] reused' in said and any(line.startswith('[judge_12] done') for line in said)
+
+
+def test_a_method_and_a_score_that_are_added_to_the_tables_work_in_a_run(tiny, blobs, tmp_path, monkeypatch):
+  def every_other(candidates, budget, beta, *, seed, balance):
+    return select.hardness_order(candidates.difficulty)[::2][:budget]
+  doubt = scores.Score(1, lambda sums: sums.error * 2, 'twice the error')
+  entry = select.Method(every_other, 'every other', drops_hardest=False, is_elfs=False, network='mlp')
+  run(tiny, blobs[0], tmp_path)  # What is kept of it does not have the new score.
+  monkeypatch.setitem(select.METHODS, 'every_other', entry)
+  monkeypatch.setitem(scores.SCORES, 'doubt', doubt)
+  tiny.update_from_flattened_dict({'select.method': 'every_other', 'select.score': 'doubt', 'evaluate.enabled': False})
+  chosen, _ = run(tiny, blobs[0], tmp_path)
+  assert chosen.indices.tolist() == np.argsort(-chosen.scores['doubt'], kind='stable')[:24:2].tolist()
+  assert 'doubt' in (tmp_path / 'coreset.csv').read_text().splitlines()[0]
 
 
 def test_results_of_an_older_version_are_made_again(tiny, blobs, tmp_path, monkeypatch):
@@ -408,7 +413,7 @@ def test_the_seed_reaches_every_stage(tiny, blobs, tmp_path, monkeypatch):
   watch(cluster, 'temi', cluster.Temi(blobs[1], np.zeros(1, np.float32), 0, None))
   watch(cluster, 'independent')
   watch(proxy, 'dynamics_scores')
-  watch(judge, 'search')
+  watch(judge, 'verdict')
   tiny.update_from_flattened_dict({'embed.method': 'auto', 'cluster.method': 'auto', 'proxy.network': 'mlp'})
   first, _ = run(tiny, blobs[0], tmp_path)
   tiny.seed = 3
@@ -419,11 +424,11 @@ def test_the_seed_reaches_every_stage(tiny, blobs, tmp_path, monkeypatch):
 
 
 def test_no_candidate_is_graded_by_the_labels_that_made_its_difficulty(tiny, blobs, tmp_path, monkeypatch):
-  seen, search = [], judge.search
+  seen, verdict = [], judge.verdict
   def watched(embeddings, clusterings, *args, **more):
     seen.append(clusterings)
-    return search(embeddings, clusterings, *args, **more)
-  monkeypatch.setattr(judge, 'search', watched)
+    return verdict(embeddings, clusterings, *args, **more)
+  monkeypatch.setattr(judge, 'verdict', watched)
   tiny.update_from_flattened_dict({'evaluate.enabled': False, 'judge.clusterings': 4})
   images = np.random.default_rng(0).integers(0, 256, (120, 8, 8), np.uint8)  # No clusters, so no two need agree.
   chosen, _ = run(tiny, images, tmp_path)

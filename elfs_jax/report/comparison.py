@@ -57,10 +57,11 @@ def _compare(current, dataset, chosen):
                               settings.seeds, seed, current.mesh.devices.size,
                               *((dataset.test_images, dataset.test_labels) if has_test_set else ()))
   how = current.config.select
+  candidates = select.Candidates(*chosen.graph, chosen.pseudo_labels, chosen.difficulty)
   def subset(name, pool, run_seed):
     if name == 'coreset':
-      return hosts.from_lead(lambda: select.cut(how.method, chosen.graph, chosen.pseudo_labels, chosen.difficulty,
-                                                count, chosen.beta, seed, balance=how.balance, rows=pool))
+      return hosts.from_lead(lambda: select.choose(how.method, candidates, count, chosen.beta, seed=seed,
+                                                   balance=how.balance, rows=pool))
     return pool[select.random(len(pool), count, seed=[seed, run_seed])] if name == 'random' else pool
   def accuracies(name):
     out = []

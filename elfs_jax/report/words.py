@@ -1,8 +1,9 @@
 """What a run says at its end: the table with random choice beside it, the forecast, and the report page."""
 import numpy as np
 
-from elfs_jax import evaluate, judge, proxy
+from elfs_jax import evaluate
 from elfs_jax.report import page as report
+from elfs_jax.scores import SCORES
 
 ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
 
@@ -11,8 +12,8 @@ def judgement(judged):
   """The judge's table as text: its score for each beta, and for random subsets beside them."""
   mean = judged['scores'].mean((1, 2)) * 100
   lines = ['  label-free judge     beta   score']
-  if judged.get('flock', 0) > judge.FLOCK:
-    lines.insert(0, f'  uncut, {judged["flock"]:.0%} of the choice would be of the hardest tenth, isolated and likely '
+  if judged.get('noisy'):
+    lines.insert(0, f'  uncut, {judged["outlier_share"]:.0%} of the choice would be of the hardest tenth, isolated and likely '
                     f'noise: beta is {min(judged["betas"]):g} or more')
   lines += [f'  {"-> " if b == judged["beta"] else "   ":>20}{b:5.2f}   {m:5.1f}' for b, m in zip(judged['betas'], mean)]
   lines.append(f'  {"":>20}random  {judged["random_scores"].mean() * 100:5.1f}')
@@ -20,8 +21,8 @@ def judgement(judged):
 
 
 def _rule(judged):
-  """What the judge's score is and which beta it takes (`judge.choose_beta`)."""
-  taken = 'the least' if 'flock' in judged else 'the published or nearest'
+  """What the judge's score is and which beta it takes (`judge.best_beta`)."""
+  taken = 'the least' if 'outlier_share' in judged else 'the published or nearest'
   return (f'score: % right on clusterings that made no choice; {taken} beta within two standard errors of the best is '
           'taken')
 
@@ -91,7 +92,7 @@ def page(dataset, config, chosen, metrics):
   tables.append({'title': 'Time', 'columns': ['stage', 'seconds'],
                  'rows': [[name, f'{seconds:.1f}'] for name, seconds in metrics['seconds'].items()],
                  'note': 'A stage whose inputs and settings did not change is reused.'})
-  sign = proxy.HARDER[config.select.score]
+  sign = SCORES[config.select.score].harder
   what = 'examples' if dataset.images is None else 'images'
   return report.render(
       title=f'{metrics["budget"]:,} of {metrics["n"]:,} {what} worth labelling', result=headline(metrics), facts=facts,
