@@ -19,6 +19,7 @@ from elfs_jax.budget import budget_count
 from elfs_jax.report import words
 from elfs_jax.runtime import stages, store
 from elfs_jax.runtime.stages import Known, stage
+from elfs_jax.scores import SCORES
 from elfs_jax.training import recipe as recipes
 
 NEIGHBORS = 50  # In the graph, where there are so many.
@@ -178,13 +179,14 @@ def _cluster(run, config, embeddings, near):
 
 def _proxy(run, config, dataset, embeddings, pseudo_labels, num_classes):
   """How the proxy learned every example: name of a score -> float32 [N]."""
-  network = config.proxy.network or select.METHODS[config.select.method].network
+  own = 'mlp' if dataset.images is None else select.METHODS[config.select.method].network
+  network = config.proxy.network or own
   inputs = recipes.inputs_of(network, dataset.images, embeddings)
   recipe = recipes.recipe_of(config.proxy, network, inputs)
   epochs = recipes.proxy_epochs(config.proxy.epochs, recipe.batch, len(inputs))
   known = Known(inputs, dataset.identity) if inputs is dataset.images else inputs
   scores = stage(run, 'proxy', proxy.dynamics_scores, inputs=known, pseudo_labels=pseudo_labels, recipe=recipe,
-                 num_classes=num_classes, epochs=epochs, shards=config.mesh.shards, seed=config.seed)
+                 num_classes=num_classes, epochs=epochs, shards=config.mesh.shards, seed=config.seed, names=tuple(SCORES))
   run.say(words.proxy(recipe, epochs, scores))
   return scores
 
@@ -199,22 +201,13 @@ def _beta(run, config, embeddings, candidates, num_classes, budget):
   # Kept apart from the verdict, since they are the same for every budget and score.
   clusterings = stage(run, 'clusterings', cluster.independent, embeddings=embeddings, num_classes=num_classes,
                       neighbors=_nearest, count=settings.clusterings, seed=config.seed)
-  covers = how.method == 'coverage'
-  choose = functools.partial(_choose_among, method=how.method, candidates=candidates._replace(labelled=()),
-                             balance=how.balance, seed=config.seed)
+  covers = select.METHODS[how.method].covers
+  choose = functools.partial(select.choose_among, method=how.method, candidates=candidates._replace(labelled=()),
+                             balance=how.balance, seed=config.seed, **select.constants(how.method))
   judged = stage(
       run, f'judge_{budget}', judge.verdict, embeddings=embeddings, clusterings=clusterings, budget=budget, choose=choose,
-      difficulty=candidates.difficulty, draw=_draw, covers=covers, betas=settings.betas, folds=settings.folds,
+      difficulty=candidates.difficulty, draw=select.random, covers=covers, betas=settings.betas, folds=settings.folds,
       weights=select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None, steps=settings.steps,
       randoms=settings.randoms, seed=config.seed)
   return float(judged['beta']), judged
 
-
-def _choose_among(rows, count, beta, *, method, candidates, balance, seed):
-  """The coreset of some rows alone, as the judge grades them."""
-  return select.choose(method, candidates, count, beta, seed=seed, balance=balance, rows=rows)
-
-
-def _draw(n, count, seed):
-  """A random subset, as the judge grades them."""
-  return select.random(n, count, seed=seed)

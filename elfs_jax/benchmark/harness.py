@@ -7,6 +7,7 @@ come; a run that was stopped goes on.
 import csv
 import functools
 import importlib.util
+import inspect
 import pathlib
 import time
 
@@ -173,7 +174,8 @@ def _what_is_compared(config, encoder, content):
                                                      'evaluate')}
   parts['select'].pop('budget')
   more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
-          *judge.CONSTANTS, *cluster.made_by(config.cluster.method, config.cluster.num_classes), content]
+          [parameter.default for parameter in inspect.signature(judge.verdict).parameters.values()
+           if parameter.default is not parameter.empty], select.constants(config.select.method), *cluster.made_by(config.cluster.method, config.cluster.num_classes), content]
   name = config.data.name
   if name in ('folder', 'arrays', 'embeddings'):  # These say only how it is read.
     name = pathlib.Path(config.data.path).absolute().name
@@ -226,8 +228,8 @@ def _pool(unlabelled, labels, config, workdir, seed):
     return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
 
   def cut(difficulty, budget, beta):
-    return select.cut(config.select.method, first.graph, first.pseudo_labels, difficulty, budget, beta, seed,
-                      balance=config.select.balance)
+    candidates = select.Candidates(*first.graph, first.pseudo_labels, difficulty)
+    return select.choose(config.select.method, candidates, budget, beta, seed=seed, balance=config.select.balance)
 
   return methods.Pool(unlabelled.embeddings, first.graph[0], coreset, cut, first.pseudo_labels, first.scores,
                       lambda: fit(first.pseudo_labels).represent(inputs), supervised, seed)
