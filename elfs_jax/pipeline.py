@@ -131,7 +131,7 @@ def _embed(run, dataset, identity):
       found['self_supervised'] = embed.scale(features, components=self_supervised.COMPONENTS, seed=run.config.seed)
     if len(found) == 1:
       return {'embeddings': found[settings.method], 'method': settings.method}
-    best, scores = embed.choose(found, seed=run.config.seed)
+    best, scores = embed.best(found, seed=run.config.seed)
     return {'embeddings': found[best], 'method': best} | {f'score_{name}': s for name, s in scores.items()}
   result = store.stage(run, 'embed', key, compute, shared=True)
   run.say(f'  {result["embeddings"].shape[1]} dimensions, method {result["method"]}{_listing(result)}')
@@ -164,20 +164,20 @@ def _neighbors(run, embeddings, key):
 
 def _cluster(run, embeddings, near, key):
   settings, seed = run.config.cluster, run.config.seed
-  key = artifacts.fingerprint(key, settings.to_dict(), seed, *cluster.made_by(settings.method, settings.num_classes))
+  key = artifacts.fingerprint(key, settings.to_dict(), seed)
   def compute():
-    classes = settings.num_classes or cluster.choose_num_classes(embeddings, seed=seed)
+    classes = settings.num_classes or cluster.estimate_num_classes(embeddings, seed=seed)
     found, extra = {}, {}
     if settings.method in ('kmeans', 'auto'):
       found['kmeans'] = cluster.kmeans(embeddings, classes, neighbors=near, seed=seed)
     if settings.method in ('merged', 'auto'):
-      found['merged'] = cluster.merged_kmeans(embeddings, classes, near, seed=seed)
+      found['merged'] = cluster.merged_kmeans(embeddings, classes, neighbors=near, seed=seed)
     if settings.method in ('temi', 'auto'):
       result = _temi(run, embeddings, near, classes, key)
       found['temi'] = result.labels
       if result.changed is not None:
         extra['changed'] = result.changed
-    best, scores = (settings.method, {}) if len(found) == 1 else cluster.choose(found, near)
+    best, scores = (settings.method, {}) if len(found) == 1 else cluster.best(found, near)
     return ({'labels': found[best], 'method': best, 'num_classes': classes} | extra
             | {f'score_{name}': s for name, s in scores.items()})
   result = store.stage(run, 'cluster', key, compute)
@@ -188,7 +188,7 @@ def _cluster(run, embeddings, near, key):
 def _temi(run, embeddings, near, classes, key):
   settings = run.config.cluster
   return cluster.temi(
-      embeddings, near, classes, heads=settings.heads, hidden=tuple(settings.hidden), epochs=settings.epochs,
+      embeddings, classes, neighbors=near, heads=settings.heads, hidden=tuple(settings.hidden), epochs=settings.epochs,
       batch=settings.batch, learning_rate=settings.learning_rate, warmup_epochs=settings.warmup_epochs,
       teacher_momentum=settings.teacher_momentum, init=settings.init, seed=run.config.seed, progress=run.progress,
       **store.checkpointed(run, 'cluster', key))
@@ -234,7 +234,7 @@ def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embedd
 def _clusterings(run, embeddings, num_classes, key):
   """What the judge grades by; kept apart from its verdict, since it is the same for every budget and score."""
   settings, seed = run.config.judge, run.config.seed
-  key = artifacts.fingerprint(key, num_classes, settings.clusterings, cluster.INDEPENDENT, seed)
+  key = artifacts.fingerprint(key, num_classes, settings.clusterings, seed)
   return store.stage(run, 'clusterings', key, lambda: {'labels': cluster.independent(
       embeddings, num_classes, neighbors=lambda x, k: neighbors.knn(x, k)[0], count=settings.clusterings,
       seed=seed)})['labels'], key

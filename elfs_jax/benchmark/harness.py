@@ -13,7 +13,7 @@ import time
 import jax
 import numpy as np
 
-from elfs_jax import checks, cluster, data, evaluate, judge, pipeline, select
+from elfs_jax import checks, data, evaluate, judge, pipeline, select
 from elfs_jax.benchmark import compare, methods
 from elfs_jax.runtime import artifacts, mesh, store
 from elfs_jax.training import loop as train, recipe as recipes
@@ -173,7 +173,7 @@ def _what_is_compared(config, encoder, content):
                                                      'evaluate')}
   parts['select'].pop('budget')
   more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
-          *judge.CONSTANTS, *cluster.made_by(config.cluster.method, config.cluster.num_classes), content]
+          *judge.CONSTANTS, content]
   name = config.data.name
   if name in ('folder', 'arrays', 'embeddings'):  # These say only how it is read.
     name = pathlib.Path(config.data.path).absolute().name
