@@ -203,8 +203,8 @@ def apply_heads(heads, x_BD):
 
 def make_optimizer(learning_rate, warmup_steps, weight_decay):
   """AdamW, linear warm-up and constant after, decay on matrices only."""
-  schedule = optax.linear_schedule(learning_rate / warmup_steps, learning_rate, warmup_steps - 1) if warmup_steps > 1 \
-    else optax.constant_schedule(learning_rate)
+  first = learning_rate / max(1, warmup_steps)
+  schedule = optax.warmup_constant_schedule(first, learning_rate, warmup_steps - 1)  # Constant where that is 0.
   return optax.adamw(schedule, weight_decay=weight_decay,
                      mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim == 3, tree))
 
@@ -237,7 +237,7 @@ def temi_epoch(state, x_ND, neighbors_NK, key, *, batch, adamw, momentum, loss):
     gradient = freeze_last(gradient, thawed)
     updates, optimizer_state = optimizer.update(gradient, optimizer_state, student)
     student = optax.apply_updates(student, freeze_last(updates, thawed))
-    teacher = jax.tree.map(lambda t, s: momentum * t + (1 - momentum) * s, teacher, student)
+    teacher = optax.incremental_update(teacher, student, momentum)  # This order: the other rounds otherwise.
     return (student, teacher, prior, optimizer_state), loss_H
 
   carry = (state.student, state.teacher, state.prior, state.optimizer)
