@@ -18,7 +18,6 @@ from elfs_jax.training import recipe as recipes
 from elfs_jax.encoders import self_supervised
 
 NEIGHBORS = 50  # In the graph, where there are so many.
-GRAPH_ORDER = 0x7135  # Seeds the order in which the graph is made: that of the files is often by class.
 
 
 class Selection(NamedTuple):
@@ -127,8 +126,7 @@ def _embed(run, dataset, identity):
     if settings.method in ('pca', 'auto'):
       found['pca'] = embed.pca(dataset.images, components=settings.components, seed=run.config.seed)
     if settings.method in ('self_supervised', 'auto'):
-      features = _self_supervised(run, dataset.images, key)
-      found['self_supervised'] = embed.scale(features, components=self_supervised.COMPONENTS, seed=run.config.seed)
+      found['self_supervised'] = _self_supervised(run, dataset.images, key)
     if len(found) == 1:
       return {'embeddings': found[settings.method], 'method': settings.method}
     best, scores = embed.best(found, seed=run.config.seed)
@@ -142,23 +140,17 @@ def _self_supervised(run, images, key):
   settings = run.config.embed
   def near(features, k):
     return hosts.from_lead(lambda: neighbors.knn(features, k)[0])
-  epochs = settings.epochs or int(np.clip(300_000 // len(images), 11, 20))
-  batch = settings.batch or (256 if len(images) < 10_000 else 512)
-  return self_supervised.train(
-      images, run.mesh, neighbors=near, shards=run.config.mesh.shards, epochs=epochs, batch=batch, width=settings.width,
-      refresh=settings.refresh, rate=settings.learning_rate, flip=settings.flip, seed=run.config.seed,
+  return self_supervised.embed(
+      images, mesh=run.mesh, neighbors=near, shards=run.config.mesh.shards, epochs=settings.epochs,
+      batch=settings.batch, width=settings.width, refresh=settings.refresh, learning_rate=settings.learning_rate,
+      flip=settings.flip, seed=run.config.seed,
       progress=run.progress, **store.checkpointed(run, 'embed', key))
 
 
 def _neighbors(run, embeddings, key):
   k = run.config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
-  key = artifacts.fingerprint(key, k, GRAPH_ORDER)
-  def compute():
-    order = np.random.default_rng(GRAPH_ORDER).permutation(len(embeddings))  # Exact copies tie; ties go to the first.
-    place = np.argsort(order)
-    indices, similarity = neighbors.knn(embeddings[order], k, progress=run.progress)
-    return {'indices': order[indices[place]].astype(np.int32), 'similarity': similarity[place]}
-  found = store.stage(run, 'neighbors', key, compute)
+  key = artifacts.fingerprint(key, k)
+  found = store.stage(run, 'neighbors', key, lambda: neighbors.graph(embeddings, k, progress=run.progress)._asdict())
   return (found['indices'], found['similarity']), key
 
 
