@@ -148,7 +148,7 @@ def _embed(run, config, dataset):
     function = table.load(encoders.ENCODERS[name].function)
     found[name] = stage(run, f'embed_{name}', function, **table.accepted(function, config.embed, given))
   if len(found) > 1:
-    scores = stage(run, 'embed', embed.scored, candidates=found, seed=config.seed)
+    scores = stage(run, 'embed', embed.consistencies, candidates=found, seed=config.seed)
   best = max(found, key=lambda name: scores.get(name, 0))
   run.say(words.embedding(best, found[best].shape[1], scores))
   return found[best], best
@@ -164,12 +164,13 @@ def _cluster(run, config, embeddings, near):
   settings = config.cluster
   classes = settings.num_classes
   if classes is None:
-    classes = stage(run, 'num_classes', cluster.choose_num_classes, embeddings=embeddings, seed=config.seed)
+    classes = stage(run, 'num_classes', cluster.estimate_num_classes, embeddings=embeddings, seed=config.seed)
   given = {'embeddings': embeddings, 'neighbors': near, 'num_classes': classes, 'seed': config.seed}
   found, scores = {}, {}
   for name in cluster.CLUSTERINGS if settings.method == 'auto' else (settings.method,):
     function = table.load(cluster.CLUSTERINGS[name].function)
-    found[name] = stage(run, f'cluster_{name}', function, **table.accepted(function, settings, given))
+    made = stage(run, f'cluster_{name}', function, **table.accepted(function, settings, given))
+    found[name] = made['labels'] if isinstance(made, dict) else made
   if len(found) > 1:
     scores = {name: cluster.information(labels, near) for name, labels in found.items()}
   best = max(found, key=lambda name: scores.get(name, 0))

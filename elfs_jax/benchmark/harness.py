@@ -175,7 +175,7 @@ def _what_is_compared(config, encoder, content):
   parts['select'].pop('budget')
   more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
           [parameter.default for parameter in inspect.signature(judge.verdict).parameters.values()
-           if parameter.default is not parameter.empty], select.constants(config.select.method), *cluster.made_by(config.cluster.method, config.cluster.num_classes), content]
+           if parameter.default is not parameter.empty], select.constants(config.select.method), content]
   name = config.data.name
   if name in ('folder', 'arrays', 'embeddings'):  # These say only how it is read.
     name = pathlib.Path(config.data.path).absolute().name
