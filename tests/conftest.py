@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from elfs_jax import config as config_lib, data, pipeline
+from elfs_jax import config as config_lib
+from elfs_jax import data, pipeline
 from elfs_jax.runtime import mesh
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -20,7 +21,8 @@ TINY = {'mesh.shards': 2, 'embed.method': 'pca', 'cluster.method': 'kmeans', 'ne
         'proxy.epochs': 2, 'judge.steps': 20, 'judge.folds': 1, 'judge.clusterings': 3, 'evaluate.steps': 10,
         'evaluate.seeds': 2, 'evaluate.width': 4, 'cluster.num_classes': 4}
 
-# A test that needs files of a Debian package is skipped where it isn't installed. STRICT: it fails. BARE: as if none was.
+# A test that needs files of a Debian package is skipped where it isn't installed. STRICT: it fails then. BARE: it is
+# skipped in any case, as on a machine with only Python.
 STRICT, BARE = (os.environ.get(f'ELFS_TESTS_{name}') == '1' for name in ('STRICT', 'BARE'))
 DEBIAN_FILES = '/usr/share/fonts', '/usr/share/datasets'
 

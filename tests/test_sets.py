@@ -8,12 +8,12 @@ import subprocess
 import matplotlib
 import numpy as np
 import pytest
+from conftest import ROOT, debian
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
-from conftest import ROOT, debian
 from elfs_jax import config as config_lib
 from elfs_jax import data
 from elfs_jax.benchmark.sets import glyphs, synthetic, variants
@@ -23,7 +23,8 @@ FONTS = ('dejavu/DejaVuSans', 'dejavu/DejaVuSerif', 'dejavu/DejaVuSansMono-Bold'
          'stix/STIXGeneralBol', 'sans/cmss10', 'mono/cmtt10')
 MORE_FONTS = {'dejavu/DejaVuSans': 'fonts-dejavu-core', 'liberation/LiberationSans-Regular': 'fonts-liberation',
               'liberation/LiberationSerif-Bold': 'fonts-liberation', 'open-sans/OpenSans-Regular': 'fonts-open-sans',
-              'open-sans/OpenSans-Bold': 'fonts-open-sans', 'ocr-a/OCRA': 'fonts-ocr-a', 'ocr-a/OCRABold': 'fonts-ocr-a'}
+              'open-sans/OpenSans-Bold': 'fonts-open-sans', 'ocr-a/OCRA': 'fonts-ocr-a',
+              'ocr-a/OCRABold': 'fonts-ocr-a'}
 
 
 def one_line(error, *words):
@@ -52,7 +53,7 @@ def test_a_config_for_each(name):
 
 @pytest.fixture
 def packages(tmp_path):
-  """Two packages of ten emoji of two kinds, blue and red discs, the red ones in two tones as well; and one bare tone."""
+  """Two packages of ten emoji of two kinds, blue and red discs, the red ones in two tones as well; one bare tone."""
   def face(code, **more):
     return {'image': f'{code}.png', 'has_img_google': True, 'has_img_twitter': code != '1f603'} | more
   listed = [face(f'1f60{i}', unified=f'1F60{i}', category=('Flags', 'People')[i % 2],
