@@ -3,9 +3,9 @@
   python benchmarks/proxy.py --data=digits --embeddings=runs/digits/embeddings.npy --figure=aum.png
 
 Three tables over seeds, all at one prune rate, by the MLP on the embeddings as proxy and (with true labels) as
-classifier: Spearman correlation of AUM with that of the longest training, and accuracy, for each number of epochs; accuracy as a
-growing share of true labels is replaced by random ones; and, with --figure, the distribution of AUM under pseudo-labels
-and under true labels.
+classifier: Spearman correlation of AUM with that of the longest training, and accuracy, for each number of epochs;
+accuracy as a growing share of true labels is replaced by random ones; and, with --figure, the distribution of AUM under
+pseudo-labels and under true labels.
 """
 import numpy as np
 from absl import app, flags
