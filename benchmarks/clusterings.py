@@ -4,13 +4,13 @@ random and from k-means.
   python benchmarks/clusterings.py --data=digits                             PCA of the pixels
   python benchmarks/clusterings.py --data=fashion_mnist --embeddings=runs/fashion_mnist/embeddings.npy
 
-A row per method and seed: accuracy (Hungarian), NMI, agreement and information of the 10 nearest neighbours (neither sees
-a label), the share of k-means labels that TEMI changed, and the CPU seconds of the process.
+A row per method and seed: accuracy (Hungarian), NMI, agreement and information of the 10 nearest neighbours (neither
+sees a label), the share of k-means labels that TEMI changed, and the CPU seconds of the process.
 """
 import time
 
-from absl import app, flags
 import numpy as np
+from absl import app, flags
 
 from elfs_jax import cluster, data, embed, evaluate, neighbors
 

@@ -70,9 +70,15 @@ def scale(embeddings: np.ndarray, *, components: int | None = None, unit: float 
   return out
 
 
-def best(candidates: Mapping[str, np.ndarray], *, seed: int = 0, rows: int = 5_000, numbers: Sequence[int] = (10, 30),
-         graded_neighbors: int = 10) -> tuple[str, dict[str, float]]:
-  """The embedding whose clusters its neighbours agree on most, without labels.
+def best(candidates: Mapping[str, np.ndarray], *, seed: int = 0) -> tuple[str, dict[str, float]]:
+  """The embedding of the highest consistency, and that of all: see `consistencies`."""
+  scores = consistencies(candidates, seed=seed)
+  return max(scores, key=scores.__getitem__), scores
+
+
+def consistencies(candidates: Mapping[str, np.ndarray], *, seed: int = 0, rows: int = 5_000,
+                  numbers: Sequence[int] = (10, 30), graded_neighbors: int = 10) -> dict[str, float]:
+  """How well the neighbours in each embedding agree on its clusters, which tells without labels how good it is.
 
   Each embedding is cut into clusters by k-means, twice. Its score is how often the nearest neighbours of an example
   share its cluster, beyond chance (0: chance, 1: always): the mean of neighbours under the whole embedding
@@ -88,12 +94,11 @@ def best(candidates: Mapping[str, np.ndarray], *, seed: int = 0, rows: int = 5_0
     rows: how many random examples they are scored on at most.
     numbers: how many clusters each is cut into, in turn.
     graded_neighbors: how many nearest neighbours count.
-  Returns: (name of the best, name -> score).
+  Returns: name -> score.
   """
   count = len(next(iter(candidates.values())))
   drawn = np.sort(np.random.default_rng(seed).choice(count, min(count, rows), replace=False))
-  scores = {name: _consistency(x_ND[drawn], seed, numbers, graded_neighbors) for name, x_ND in candidates.items()}
-  return max(scores, key=scores.get), scores
+  return {name: _consistency(x_ND[drawn], seed, numbers, graded_neighbors) for name, x_ND in candidates.items()}
 
 
 def _consistency(x_ND, seed, numbers, graded_neighbors):

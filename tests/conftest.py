@@ -12,13 +12,37 @@ import jax
 import numpy as np
 import pytest
 
-from elfs_jax import config as config_lib, data, pipeline
+from elfs_jax import config as config_lib
+from elfs_jax import data, pipeline
 from elfs_jax.runtime import mesh
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = {'mesh.shards': 2, 'embed.method': 'pca', 'cluster.method': 'kmeans', 'neighbors.k': 10, 'proxy.width': 4,
         'proxy.epochs': 2, 'judge.steps': 20, 'judge.folds': 1, 'judge.clusterings': 3, 'evaluate.steps': 10,
         'evaluate.seeds': 2, 'evaluate.width': 4, 'cluster.num_classes': 4}
+
+# A test that needs files of a Debian package is skipped where it isn't installed. STRICT: it fails then. BARE: it is
+# skipped in any case, as on a machine with only Python.
+STRICT, BARE = (os.environ.get(f'ELFS_TESTS_{name}') == '1' for name in ('STRICT', 'BARE'))
+DEBIAN_FILES = '/usr/share/fonts', '/usr/share/datasets'
+
+
+def debian(package, path):
+  """The path of what a Debian package installs, an absolute one; skips the test where it isn't there."""
+  assert path.startswith(DEBIAN_FILES)
+  if BARE or not os.path.exists(path):
+    (pytest.fail if STRICT and not BARE else pytest.skip)(f'needs apt-get install {package}')
+  return pathlib.Path(path)
+
+
+def _refuse(event, arguments):
+  """An audit hook for BARE: whoever opens or lists such a file is told that it isn't there."""
+  if event in ('open', 'os.listdir', 'os.scandir') and str(arguments[0]).startswith(DEBIAN_FILES):
+    raise FileNotFoundError(f'{arguments[0]}: ELFS_TESTS_BARE hides what Debian packages install')
+
+
+if BARE:
+  sys.addaudithook(_refuse)
 
 
 @pytest.fixture
