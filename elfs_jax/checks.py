@@ -1,13 +1,15 @@
 """Checks of the settings against the data: refused in one line, before any long work."""
 import numbers
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from elfs_jax import config as config_lib, select
-from elfs_jax.budget import budget_count, floor_count, parse_budget
+from elfs_jax.budget import budget_count, parse_budget
 from elfs_jax.encoders import ENCODERS
 from elfs_jax.runtime import mesh
-from elfs_jax.training import NETWORKS, recipe
+from elfs_jax.training import recipe
+from elfs_jax.training.networks import NETWORKS
 
 LEAST_ROWS = 4  # Of a batch in each logical shard: batch norm sees no more, and of one row learns nothing.
 
@@ -53,12 +55,12 @@ def _check_choice(settings, n, labelled):
     return
   if isinstance(beta, bool) or not isinstance(beta, numbers.Real) or not 0 <= beta < 1:
     raise ValueError(f"select.beta={beta!r} must be a number in [0, 1) or 'auto'")
-  select.check_room(n, budget, beta, labelled)
+  select.double_end(np.arange(n), budget, beta)  # Of what is labelled only the choice itself knows where it lies.
 
 
 def _check_shards(config, n):
   """Refuse logical shards that the proxy's examples or batch can't be shared among."""
-  shards, batch = config.mesh.shards, recipe.batch_of(config.proxy.batch, n)
+  shards, batch = config.mesh.shards, recipe.batch(config.proxy, n)
   mesh.check_shards(shards)
   if n < 2 * shards:
     raise ValueError(f'mesh.shards={shards} leaves fewer than two of {n} examples to each logical shard: lower it to a '

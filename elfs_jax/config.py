@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, config_dict
 
-from elfs_jax import cluster, data, encoders, select, training
+from elfs_jax import cluster, data, encoders, select
 from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
 from elfs_jax.scores import SCORES
+from elfs_jax.training.networks import NETWORKS
 
 PACKAGE = pathlib.Path(__file__).parent
 CONFIGS = next(folder for folder in (PACKAGE / 'configs', PACKAGE.parent / 'configs') if folder.is_dir())
@@ -33,7 +34,7 @@ class Field(NamedTuple):
 def _training(network: str) -> dict[str, Field]:
   """The fields that the sections `proxy` and `evaluate` share; `network`: what None means there."""
   return {
-      'network': Field(None, f'what is trained; None: {network}', one_of(training.NETWORKS, none=True)),
+      'network': Field(None, f'what is trained; None: {network}', one_of(NETWORKS, none=True)),
       'width': Field(16, 'channels of the network small, and a 16th of the hidden units of mlp', whole(1)),
       'batch': Field(None, 'examples a step; None: 256, or 64 below 10,000 examples', whole(1, none=True)),
       'learning_rate': Field(0.1, 'at the start, falling by a cosine', number(above=0)),

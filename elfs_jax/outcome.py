@@ -52,8 +52,9 @@ def _quality(labels, chosen):
 def _compare(run, config, dataset, chosen):
   """Test accuracy for each seed of a classifier trained on the coreset, on random subsets and on everything."""
   settings = config.evaluate
-  inputs = recipes.inputs_of(settings.network, dataset.images, chosen.embeddings)
-  own_test = dataset.test_images is not None and inputs is dataset.images
+  on_images = recipes.takes_images(settings, dataset.images is not None)
+  inputs = dataset.images if on_images else chosen.embeddings
+  own_test = on_images and dataset.test_images is not None
   splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=own_test)
   pool_size = len(splits[0].pool)
   count = max(1, floor_count(len(chosen.indices) / len(dataset.ids), pool_size))
@@ -63,11 +64,10 @@ def _compare(run, config, dataset, chosen):
                  for turn, split in enumerate(splits)],
       'everything': [split.pool for split in splits]}
   common = {
-      'inputs': Known(inputs, dataset.identity) if inputs is dataset.images else inputs, 'labels': dataset.labels,
-      'tests': [split.test for split in splits], 'steps': settings.steps,
-      'num_classes': int(dataset.labels.max()) + 1, 'recipe': recipes.recipe_of(settings, settings.network, inputs),
-      'test_inputs': dataset.test_images if own_test else None,
-      'test_labels': dataset.test_labels if own_test else None, 'shards': run.mesh.devices.size}
+      'inputs': Known(inputs, dataset.identity) if on_images else inputs, 'labels': dataset.labels,
+      'tests': [(dataset.test_images, dataset.test_labels) if own_test else split.test for split in splits],
+      'num_classes': int(dataset.labels.max()) + 1, 'recipe': recipes.recipe_of(settings, inputs),
+      'steps': settings.steps, 'shards': run.mesh.devices.size}
   accuracy = {name: stage(run, f'evaluate_{name}', evaluate.accuracies, subsets=rows, **common).tolist()
               for name, rows in subsets.items()}
   summary = {name: evaluate.summary(values, accuracy['random']) for name, values in accuracy.items()}

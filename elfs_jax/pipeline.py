@@ -180,16 +180,22 @@ def _cluster(run, config, embeddings, near):
 
 def _proxy(run, config, dataset, embeddings, pseudo_labels, num_classes):
   """How the proxy learned every example: name of a score -> float32 [N]."""
-  own = 'mlp' if dataset.images is None else select.METHODS[config.select.method].network
-  network = config.proxy.network or own
-  inputs = recipes.inputs_of(network, dataset.images, embeddings)
-  recipe = recipes.recipe_of(config.proxy, network, inputs)
-  epochs = recipes.proxy_epochs(config.proxy.epochs, recipe.batch, len(inputs))
-  known = Known(inputs, dataset.identity) if inputs is dataset.images else inputs
-  scores = stage(run, 'proxy', proxy.dynamics_scores, inputs=known, pseudo_labels=pseudo_labels, recipe=recipe,
-                 num_classes=num_classes, epochs=epochs, shards=config.mesh.shards, seed=config.seed, names=tuple(SCORES))
-  run.say(words.proxy(recipe, epochs, scores))
+  training = proxy_training(config, dataset, embeddings)
+  if training['inputs'] is dataset.images:
+    training['inputs'] = Known(dataset.images, dataset.identity)
+  scores = stage(run, 'proxy', proxy.dynamics_scores, pseudo_labels=pseudo_labels, num_classes=num_classes,
+                 names=tuple(SCORES), **training)
+  run.say(words.proxy(training['recipe'], training['epochs'], scores))
   return scores
+
+
+def proxy_training(config: ConfigDict, dataset: data.Dataset, embeddings: np.ndarray) -> dict:
+  """What the proxy is trained on and how, as arguments of `training.loop.fit`; what is left open is set."""
+  has_images = dataset.images is not None
+  settings = recipes.with_network(config.proxy, select.METHODS[config.select.method].network if has_images else 'mlp')
+  inputs = dataset.images if recipes.takes_images(settings, has_images) else embeddings
+  return {'inputs': inputs, 'recipe': recipes.recipe_of(settings, inputs), 'shards': config.mesh.shards,
+          'seed': config.seed, 'epochs': recipes.epochs(settings, len(inputs))}
 
 
 def _beta(run, config, embeddings, candidates, num_classes, budget):

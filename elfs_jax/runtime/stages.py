@@ -106,6 +106,17 @@ def key_of(name: str, function: Callable, version: int, arguments: dict) -> str:
   return artifacts.fingerprint(VERSION, version, name, function, parts)
 
 
+def constants_of(functions) -> list:
+  """The defaults of functions: constants that decide their results."""
+  parameters = [parameter for function in functions for parameter in inspect.signature(function).parameters.values()]
+  return [[parameter.name, parameter.default] for parameter in parameters if parameter.default is not parameter.empty]
+
+
+def several_hosts() -> bool:
+  """Whether this process is one of several."""
+  return jax.distributed.is_initialized()
+
+
 def _keep(path, key, arrays):
   artifacts.keep(path, key, arrays)
   return arrays
