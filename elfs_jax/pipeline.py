@@ -64,8 +64,7 @@ def _choose(run, dataset):
 def embeddings_of(dataset, config, workdir, *, say=print, progress=None):
   """The embedding stage alone, as in `select_from`. Returns: (embeddings float32 [N,D], the method that made them)."""
   run = _start(workdir, config, say, progress)
-  content = dataset.embeddings if dataset.images is None else dataset.images
-  return _embed(run, dataset, artifacts.fingerprint(content))[:2]
+  return _embed(run, dataset, dataset.identity)[:2]
 
 
 def read_data(config, progress=None):

@@ -94,8 +94,7 @@ def claim(workdir, config, dataset):
 
   Its config.json stays that of the results in it until `write`.
   """
-  arrays = [a for a in (dataset.images, dataset.embeddings) if a is not None]
-  identity = artifacts.fingerprint(*arrays)
+  identity = dataset.identity
   hosts.check_same('images or embeddings', identity)
   hosts.from_lead(lambda: _claim(workdir, config, identity))
   return identity
