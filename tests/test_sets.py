@@ -39,7 +39,8 @@ def same(first, second):
           and np.array_equal(first.labels, second.labels) and np.array_equal(first.test_images, second.test_images))
 
 
-@pytest.mark.parametrize('name', ['clipart', 'emoji', 'glyphs', 'synthetic', *data.FASHION_MNIST])
+@pytest.mark.parametrize('name', ['clipart', 'emoji', 'glyphs', 'synthetic', 'fashion_mnist', 'fashion_mnist_long_tail',
+                                  'fashion_mnist_dirty'])
 def test_a_config_for_each(name):
   config = config_lib.read(ROOT / f'configs/{name}.py')
   assert config.data.name == name and config.data.name in data.NAMES and config.select.budget == '10%'
