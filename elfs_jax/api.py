@@ -73,7 +73,8 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
     beta: the fraction of N left out at the hard end, or 'auto' to search it without labels; in place of the config's.
     labelled: examples that are labelled already, as indices or ids, or ids -> labels as a dict, or a file that names
       them. They count as covered and are not chosen; `budget` counts new ones.
-    labels: with `labelled`, their labels, one each. They are kept with the data and decide nothing.
+    labels: with `labelled`, their labels, one each, kept with the data. Without, N labels that the choice is compared
+      with random ones by, once it is made. They decide nothing.
     workdir: folder for results (on the first host), reused where nothing changed; default a new temporary folder.
     seed: of everything random; in place of the config's.
     verbose: print what the command prints. Else there is a progress bar alone.
@@ -93,11 +94,11 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
   if labelled is not None:
     dataset = data.with_labelled(dataset, labelled, labels)
   elif labels is not None:
-    raise ValueError('labels= go with labelled=, the examples that they are of; to compare with random choices give '
-                     'elfs_jax.data.from_memory(images, labels=...) as images')
+    dataset = data.with_labels(dataset, labels)
   say: Callable[[str], Any] = print if verbose else _silent
   chosen, metrics = pipeline.run(dataset, config, folder, say=say, progress=progress.bar)
-  return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, folder, dataset.ids, dataset.root,
+  return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, folder, dataset.ids,
+                 None if dataset.root is None else pathlib.Path(dataset.root),
                  metrics.get('forecast'))
 
 

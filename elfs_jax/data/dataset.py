@@ -35,6 +35,7 @@ class Dataset:
   decode: Callable[[int, int], np.ndarray] | None = None  # (row, size) -> uint8 [size,size,Ch], of images in files
   labelled: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [m]: labelled already
   labelled_labels: list | None = None  # [m], as they were given
+  root: str | None = None  # the folder that the ids are paths in, where they are
   fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for
 
   def pixels(self, rows: Sequence[int] | np.ndarray, size: int | None = None, progress: Callable | None = None
@@ -135,6 +136,26 @@ def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled
                   test_images=test_images, test_labels=test_labels)
 
 
+def with_labels(dataset: Dataset, labels) -> Dataset:
+  """The data with N class indices or names, which a comparison uses. Raises: ValueError."""
+  indices, class_names = labels_lib.class_indices(labels, len(dataset.ids), None, 'labels')
+  return dataclasses.replace(dataset, labels=indices, class_names=class_names)
+
+
+def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
+  """The data with examples that are labelled already.
+
+  Args: labelled: as `labelled_rows` takes them; labels: one for each of them, where they do not come with it.
+  Raises: FileNotFoundError or ValueError, in one line.
+  """
+  rows, own = labelled_rows(labelled, dataset.ids)
+  if labels is not None:
+    own = list(labels)
+    if len(own) != len(rows):
+      raise ValueError(f'labels= has {len(own)} labels for {len(rows)} examples in labelled=; give one each')
+  return dataclasses.replace(dataset, labelled=rows, labelled_labels=own)
+
+
 def _check_arguments(name, path, images, size):
   table.check_name(sources.NAMES, 'data.name', name)
   source = sources.SOURCES[name]
@@ -158,7 +179,8 @@ def _check_size(size, what='size'):
 
 
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
-             class_names=None, skipped=(), decode=None, content=None, labelled=None, where='input', labels_from=None):
+             class_names=None, skipped=(), decode=None, content=None, root=None, labelled=None, where='input',
+             labels_from=None):
   """The one validator: checked arrays of matching lengths -> Dataset. `content`: a fingerprint of `images`, of files."""
   if images is None and embeddings is None:
     raise ValueError('give images (uint8 [N,H,W,Ch]), embeddings (float [N,D]) or both')
@@ -192,7 +214,7 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   labelled, labelled_labels = labelled_rows(labelled, ids)
   known = {} if content is None else {id(images): (images, content)}
   return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped), decode,
-                 labelled, labelled_labels, known)
+                 labelled, labelled_labels, root, known)
 
 
 def _images(images, what):

@@ -19,7 +19,7 @@ def read(path, *, size=None, progress=None, cache=None) -> dict:
     progress: optional; called as progress(iterable, desc=..., total=...).
     cache: a folder that keeps what was decoded for the next time, or None.
   Returns: a dict of `images` uint8 [N,size,size,3], a memory map; `ids` [N], paths relative to the folder and sorted;
-    `skipped`, a list of (path, reason) of files that are no images or are cut short; `decode` and `content`.
+    `skipped`, a list of (path, reason) of files that are no images or are cut short; `root`, `decode`, `content`.
   Raises: FileNotFoundError and ValueError as `listing` does; ValueError if no file can be decoded.
   """
   size = SIZE if size is None else int(size)
@@ -35,7 +35,7 @@ def read(path, *, size=None, progress=None, cache=None) -> dict:
   ids = [name for name, _, _ in kept]
   def anew(row, size):
     return _decode_again(root / ids[row], kept[row].size, found.digests[row], size)
-  return {'images': found.images, 'ids': ids, 'skipped': skipped, 'decode': anew,
+  return {'images': found.images, 'ids': ids, 'skipped': skipped, 'decode': anew, 'root': os.path.abspath(root),
           'content': files.fingerprint(ids, [entry.size for entry in kept], found.digests, (size, size, 3))}
 
 
