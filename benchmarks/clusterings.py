@@ -32,12 +32,12 @@ def main(_):
   for seed in range(SEEDS.value):
     methods = {'k-means plain': lambda: (cluster.kmeans(x, classes, seed=seed), None),
                'k-means smoothed': lambda: (cluster.kmeans(x, classes, neighbors=near, seed=seed), None),
-               'k-means merged': lambda: (cluster.merged_kmeans(x, classes, near, seed=seed), None)}
+               'k-means merged': lambda: (cluster.merged_kmeans(x, classes, neighbors=near, seed=seed), None)}
     if TEMI.value:
       methods['TEMI random'] = lambda: temi('random', 20 if large else 40)
       methods['TEMI from k-means'] = lambda: temi('kmeans', 8 if large else 40)
     def temi(init, epochs):
-      found = cluster.temi(x, near, classes, init=init, epochs=epochs, seed=seed, **schedule)
+      found = cluster.temi(x, classes, neighbors=near, init=init, epochs=epochs, seed=seed, **schedule)
       return found.labels, found.changed
     for name, method in methods.items():
       start = time.process_time()

@@ -40,8 +40,8 @@ def main(_):
       scores = proxy.dynamics_scores(pool, labels, classes, recipe, epochs=epochs, mesh=mesh.data_mesh(16), seed=seed)
       return scores['aum']
     def accuracies(scores):
-      cuts = [select.cut('coverage', graph, pseudo, proxy.difficulty({'aum': s}, 'aum', seed=seed), 1 - RATE.value,
-                         BETA.value, seed) for s in scores]
+      candidates = [select.Candidates(*graph, pseudo, select.difficulty({'aum': s}, 'aum', seed=seed)) for s in scores]
+      cuts = [select.choose('coverage', each, 1 - RATE.value, BETA.value, seed=seed) for each in candidates]
       return judge.grade(x, split.pool[np.stack(cuts)], y[None], split.test, steps=1000, seed=seed)[:, 0]
     runs = [aum(pseudo, epochs) for epochs in EPOCHS]
     by_epochs.append([[stats.spearmanr(run, runs[-1])[0] for run in runs], accuracies(runs)])

@@ -5,7 +5,7 @@ copies of others, and one kind is larger than all the rest together. A seeded fi
 designs, without the tones. These settings were fixed before the set was ever looked at.
 
   npm install --prefix emoji emoji-datasource-google@16 emoji-datasource-twitter@16
-  python launch.py --config=configs/emoji.py   # or --config.data.path=FOLDER/node_modules
+  elfs-jax --config=emoji   # or --config.data.path=FOLDER/node_modules
 """
 from elfs_jax import config as base
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
 
 from elfs_jax.runtime import mesh as mesh_lib
 from elfs_jax.training import loop as train
@@ -17,11 +18,8 @@ def cluster_accuracy(predicted, truth):
 
   Args: predicted, truth: int [N], any numbers of clusters and classes. Returns: float in [0, 1].
   """
-  _, predicted = np.unique(predicted, return_inverse=True)
-  _, truth = np.unique(truth, return_inverse=True)
-  counts = np.zeros((predicted.max() + 1, truth.max() + 1), int)
-  np.add.at(counts, (predicted, truth), 1)
-  rows, columns = optimize.linear_sum_assignment(-counts)
+  counts = contingency_matrix(predicted, truth)
+  rows, columns = optimize.linear_sum_assignment(counts, maximize=True)
   return float(counts[rows, columns].sum() / len(truth))
 
 

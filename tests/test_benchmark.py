@@ -3,11 +3,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, launch
 
-from elfs_jax import config as config_lib
-from elfs_jax import data, evaluate, proxy, select
-from elfs_jax.benchmark import grade, methods, runs
-from elfs_jax.benchmark import harness as benchmark
+from elfs_jax import config as config_lib, data, evaluate, select
+from elfs_jax.benchmark import grade, harness as benchmark, methods, runs
 from elfs_jax.runtime import store as workdir
+from elfs_jax.scores import SCORES
 
 
 @pytest.fixture
@@ -192,7 +191,7 @@ def test_each_score_and_each_ceiling_is_cut_by_its_own_scores():
   own, true = ({name: rng.normal(size=100).astype(np.float32) for name in names} for _ in range(2))
   pool, table = pool_of(own, true), {method.name: method for method in methods.table((0.1, 0.2), 3)}
   def band(scores, name, beta, count=20):
-    hard = proxy.HARDER[name] * scores[name].astype(np.float64)
+    hard = SCORES[name].harder * scores[name].astype(np.float64)
     return np.argsort(-hard)[int(100 * beta):][:count]
   for name, expected in (('elfs_fixed', band(own, 'aum', 0.3)), ('elfs_forgetting', band(own, 'forgetting', 0.3)),
                          ('elfs_el2n', band(own, 'el2n', 0.3)), ('double_end_beta_0.2', band(own, 'aum', 0.2)),

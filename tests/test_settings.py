@@ -43,7 +43,7 @@ def test_what_is_left_open_follows_the_data(tiny):
   for count, side, batch, crop, epochs in ((500, 8, 64, 1, 40), (9_999, 28, 64, 3, 15), (10_000, 32, 256, 4, 40),
                                            (60_000, 28, 256, 3, 10)):
     images = np.broadcast_to(np.uint8(0), (count, side, side + 2, 1))
-    recipe = recipes.recipe_of(settings, images)
+    recipe = recipes.recipe_of(settings, None, images)
     assert (recipe.network, recipe.batch, recipe.crop) == ('small', batch, crop)
-    assert recipes.proxy_epochs(settings, images) == epochs  # About 2,400 steps, from 10 to 40 epochs.
-  assert recipes.recipe_of(settings, np.zeros((500, 3), np.float32)).network == 'mlp'
+    assert recipes.proxy_epochs(None, batch, count) == epochs  # About 2,400 steps, from 10 to 40 epochs.
+  assert recipes.recipe_of(settings, None, np.zeros((500, 3), np.float32)).network == 'mlp'

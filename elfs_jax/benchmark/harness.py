@@ -9,14 +9,14 @@ import importlib.util
 import pathlib
 import time
 
-import jax
 import numpy as np
 
-from elfs_jax import checks, cluster, data, evaluate, judge, pipeline, select
+from elfs_jax import (
+    checks, cluster, config as config_lib, data, evaluate, judge, pipeline, proxy, select, table as tables)
 from elfs_jax.benchmark import compare, grade, methods, runs
-from elfs_jax.runtime import artifacts, mesh, store
+from elfs_jax.budget import floor_count
+from elfs_jax.runtime import artifacts, mesh, stages, store
 from elfs_jax.training import loop as train
-from elfs_jax.training import recipe as recipes
 
 
 def run(dataset, config, workdir, *, say=print, progress=None):
@@ -29,17 +29,17 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   settings, workdir = config.benchmark, pathlib.Path(workdir)
   table = _asked_for(settings.methods, methods.table(config.judge.betas, settings.randoms))
   _check(dataset, config)
-  if jax.distributed.is_initialized():
+  if stages.several_hosts():
     raise ValueError('the benchmark runs on one host: leave out --hosts')
-  with store.alone(workdir):
+  with store.held(workdir):
     return _run(dataset, config, table, workdir, say, progress)
 
 
 def _run(dataset, config, table, workdir, say, progress):
   settings = config.benchmark
   embeddings, encoder = _embed_all(dataset, config, workdir / 'embed', say, progress)
-  parts = (dataset.images, dataset.embeddings, dataset.labels, dataset.test_images, dataset.test_labels)
-  fixed = _what_is_compared(config, encoder, artifacts.fingerprint(*(part for part in parts if part is not None)))
+  content = artifacts.fingerprint(dataset.identity, dataset.labels, dataset.test_images, dataset.test_labels)
+  fixed = _what_is_compared(config, encoder, content)
   path = workdir / 'runs.csv'
   rows = runs.read(path)
   for seed in range(settings.seeds):
@@ -102,15 +102,7 @@ def _check(dataset, config):
   settings = config.benchmark
   if dataset.labels is None:
     raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
-  if settings.classifier not in grade.GRADERS:
-    known = ', '.join(grade.GRADERS)
-    raise ValueError(f'benchmark.classifier={settings.classifier!r} is unknown: choose one of {known}')
-  for name in ('randoms', 'steps'):
-    if settings[name] < 1:
-      raise ValueError(f'benchmark.{name}={settings[name]} must be 1 or more')
-  if settings.seeds < 1 or not settings.rates or not all(0 < rate < 1 for rate in settings.rates):
-    raise ValueError(f'benchmark.seeds={settings.seeds} must be 1 or more and benchmark.rates={settings.rates} shares '
-                     'pruned, between 0 and 1')
+  config_lib.check(config)
   if importlib.util.find_spec('matplotlib') is None:
     raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")
   _check_pool(dataset, config)
@@ -120,7 +112,7 @@ def _check_pool(dataset, config):
   """Refuse settings that the pool can't meet: all but the fifth that is set aside, if it is."""
   pool = len(evaluate.splits(len(dataset.ids), 1, has_test_set=dataset.test_images is not None)[0].pool)
   least = max(config.benchmark.rates)
-  if select.floor_count(1 - least, pool) < 2:
+  if floor_count(1 - least, pool) < 2:
     raise ValueError(f'benchmark.rates: {least:g} pruned leaves fewer than two of {pool} examples: prune less')
   config = config.copy_and_resolve_references()
   with config.ignore_type():
@@ -158,13 +150,18 @@ def _what_is_compared(config, encoder, content):
   parts = {name: config[name].to_dict() for name in ('embed', 'neighbors', 'cluster', 'proxy', 'select', 'judge',
                                                      'evaluate')}
   parts['select'].pop('budget')
-  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
-          *judge.CONSTANTS, *cluster.made_by(config.cluster.method, config.cluster.num_classes), content]
+  method = config.cluster.method
+  clusterings = cluster.CLUSTERINGS if method == 'auto' else (method,)
+  functions = [judge.verdict, judge.grade, cluster.independent, cluster.estimate_num_classes, proxy.dynamics_scores,
+               *(tables.load(cluster.CLUSTERINGS[name].function) for name in clusterings)]
+  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, content,
+          stages.constants_of(functions), select.constants(config.select.method)]
   name = config.data.name
   if name in ('folder', 'arrays', 'embeddings'):  # These say only how it is read.
     name = pathlib.Path(config.data.path).absolute().name
   return {'data': name, 'encoder': encoder, 'clustering': config.cluster.method,
-          'proxy': recipes.proxy_settings(config).network or 'auto', 'classifier': config.benchmark.classifier,
+          'proxy': config.proxy.network or select.METHODS[config.select.method].network,
+          'classifier': config.benchmark.classifier,
           'settings': artifacts.fingerprint(parts, more)[:8]}
 
 
@@ -194,39 +191,44 @@ def _pool(unlabelled, labels, config, workdir, seed):
     with config.ignore_type():
       config.select.budget = budget
     start = time.monotonic()
-    selection = pipeline.select_from(unlabelled, config, workdir, say=lambda _: None)[0]
+    selection = pipeline.select_from(unlabelled, config, workdir, say=_silent)
     return selection, time.monotonic() - start
 
-  first, _ = coreset(select.floor_count(1 - config.benchmark.rates[0], len(labels)))
-  settings = recipes.proxy_settings(config)
-  inputs = recipes.inputs_of(settings, unlabelled, unlabelled.embeddings)
-
-  def fit(targets):
-    return train.fit(inputs, targets, int(targets.max()) + 1, recipes.recipe_of(settings, inputs),
-                     epochs=recipes.proxy_epochs(settings, inputs), mesh=mesh.data_mesh(config.mesh.shards),
-                     shards=config.mesh.shards, seed=seed)
+  first, _ = coreset(floor_count(1 - config.benchmark.rates[0], len(labels)))
+  training = pipeline.proxy_training(config, unlabelled, unlabelled.embeddings)
 
   @functools.cache
   def supervised():
-    key = artifacts.fingerprint(artifacts.VERSION, labels, inputs, settings.to_dict(), config.mesh.shards, seed)
-    return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
+    current = stages.start(workdir, config.mesh.shards, {}, _silent, None)
+    return stages.stage(current, 'supervised', proxy.dynamics_scores, pseudo_labels=labels,
+                        num_classes=int(labels.max()) + 1, **training)
+
+  def represent():
+    targets = first.pseudo_labels
+    fitted = train.fit(labels=targets, num_classes=int(targets.max()) + 1, mesh=mesh.data_mesh(config.mesh.shards),
+                       **training)
+    return fitted.represent(training['inputs'])
 
   def cut(difficulty, budget, beta):
-    return select.cut(config.select.method, first.graph, first.pseudo_labels, difficulty, budget, beta, seed,
-                      balance=config.select.balance)
+    candidates = select.Candidates(*first.graph, first.pseudo_labels, difficulty)
+    return select.choose(config.select.method, candidates, budget, beta, seed=seed, balance=config.select.balance)
 
-  return methods.Pool(unlabelled.embeddings, first.graph[0], coreset, cut, first.pseudo_labels, first.scores,
-                      lambda: fit(first.pseudo_labels).represent(inputs), supervised, seed)
+  return methods.Pool(unlabelled.embeddings, first.graph.indices, coreset, cut, first.pseudo_labels, first.scores,
+                      represent, supervised, seed)
+
+
+def _silent(line):
+  pass
 
 
 def _choose(pool, rate, table, least_rate, orders):
   """[(row so far, indices into the pool)] of each method; a nested one runs once, at the largest budget."""
   count, out = len(pool.embeddings), []
-  budget = select.floor_count(1 - rate, count)
+  budget = floor_count(1 - rate, count)
   for method in table:
     if method.nested:
       if method.name not in orders:
-        orders[method.name] = _timed(method.choose, pool, select.floor_count(1 - least_rate, count))
+        orders[method.name] = _timed(method.choose, pool, floor_count(1 - least_rate, count))
       chosen, seconds = orders[method.name]
     else:
       chosen, seconds = _timed(method.choose, pool, budget)
