@@ -1,12 +1,21 @@
+import atexit
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 # Before JAX starts: eight devices in the test process, of which tests take as many as they need.
 os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
 os.environ.setdefault('NPROC', '8')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# Workers, and the commands that tests start, compile each program once between them: half of the time otherwise.
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+  compiled = tempfile.mkdtemp(prefix='elfs_jax_tests_')
+  atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+  os.environ |= {'JAX_COMPILATION_CACHE_DIR': compiled, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+                 'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1'}
 
 import jax
 import numpy as np

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures('one_device')
 def test_artifacts_agree_with_each_other(tiny, blobs, tmp_path):
   images, labels = blobs
   chosen, metrics = run(tiny, images, tmp_path, labels)
-  rows = list(csv.DictReader(open(tmp_path / 'coreset.csv')))
+  rows = list(csv.DictReader((tmp_path / 'coreset.csv').read_text().splitlines()))
   scores = dict(np.load(tmp_path / 'scores.npz'))
   assert [int(r['index']) for r in rows] == np.load(tmp_path / 'coreset.npy').tolist() == chosen.indices.tolist()
   assert list(rows[0])[:4] == ['rank', 'index', 'id', 'pseudo_label'] and [r['rank'] for r in rows][:3] == ['0', '1', '2']

@@ -93,7 +93,7 @@ def write_rows(path, columns, rows):
 def kept(path, key):
   """The dict of arrays that `keep` wrote under this key; None without one or where it is damaged (by its checksums)."""
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, 'rb') as opened, np.load(opened, allow_pickle=False) as file:
       if str(file['key']) == key:
         return {name: file[name] for name in file.files if name != 'key'}
   except DAMAGED:
