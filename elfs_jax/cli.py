@@ -8,8 +8,8 @@
 In a clone `python launch.py` is the same command.
 
 Flags:
-  --config=NAME          the settings to start from (default digits): {configs};
-                         or the path of a settings file of your own
+  --config=NAME          the settings to start from (default digits), or the path of a settings file of your own:
+{configs}
   --config.FIELD=VALUE   override one setting, for example --config.select.budget=10% or --config.select.beta=0.3
   --workdir=FOLDER       where results go (default runs/NAME, after the settings file); what did not change is reused
   --export=TARGET        also hand over the choice, to WORKDIR/export/; several with commas between:
@@ -23,6 +23,7 @@ import pathlib
 import re
 import signal
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from absl import app, flags, logging
@@ -46,6 +47,7 @@ def _parse(argv):
     path = config_lib.find(_path_in(argv) or DEFAULT)
     fields = config_lib.read(path)
     if HELP & set(argv):
+      signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Where the reader of a pipe has seen enough.
       print(_usage() + f'\nSettings of {path}:\n' + config_lib.listing(fields))
       sys.exit(0)
     config_lib.check_names(fields, argv)
@@ -65,8 +67,9 @@ def _usage():
   from elfs_jax import config as config_lib
   from elfs_jax.export import EXPORTS
   targets = '\n'.join(f'                           {name:<12}{entry.help}' for name, entry in EXPORTS.items())
-  names = sorted(file.stem for file in config_lib.CONFIGS.glob('*.py'))
-  return __doc__.format(configs=', '.join(names), exports=', '.join(EXPORTS), targets=targets)
+  names = ', '.join(sorted(file.stem for file in config_lib.CONFIGS.glob('*.py')))
+  names = textwrap.fill(names, 117, initial_indent=' ' * 25, subsequent_indent=' ' * 25)
+  return __doc__.format(configs=names, exports=', '.join(EXPORTS), targets=targets)
 
 
 def _path_in(argv: Sequence[str]) -> str | None:

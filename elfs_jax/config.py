@@ -227,9 +227,9 @@ def read(path: str | pathlib.Path) -> ConfigDict:
 
 def listing(config: ConfigDict) -> str:
   """Every field and its value as it is typed, and what it means."""
-  fields, lines = FIELDS | BENCHMARK, []
-  for name, value in _leaves(config):
-    lines.append(f'  --config.{name}={value}')
+  fields, values, lines = FIELDS | BENCHMARK, dict(_leaves(config)), []
+  for name in [*(name for name in fields if name in values), *(name for name in values if name not in fields)]:
+    lines.append(f'  --config.{name}={values[name]}')
     if name in fields:
       lines += _described(fields[name])
   return '\n'.join(lines)
@@ -242,7 +242,7 @@ def _described(field):
   lines = [textwrap.fill(field.help + names, 110, initial_indent=' ' * 8, subsequent_indent=' ' * 8)]
   for name, meaning in choices.items():
     if meaning:
-      lines.append(textwrap.fill(f'{name:<12} {meaning}', 110, initial_indent=' ' * 12, subsequent_indent=' ' * 25))
+      lines.append(textwrap.fill(f'{name}: {meaning}', 110, initial_indent=' ' * 12, subsequent_indent=' ' * 16))
   return lines
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from elfs_jax import evaluate, select
 from elfs_jax.budget import floor_count
 from elfs_jax.report import page, words
-from elfs_jax.runtime import stages, store
+from elfs_jax.runtime import store
 from elfs_jax.runtime.stages import Known, stage
 from elfs_jax.scores import SCORES
 from elfs_jax.training import recipe as recipes

@@ -99,7 +99,6 @@ def _classifier(rows):
 
 def _check(dataset, config):
   """Refuse, before any work, what can't be compared. Raises: ValueError."""
-  settings = config.benchmark
   if dataset.labels is None:
     raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
   config_lib.check(config)

@@ -117,13 +117,6 @@ def check_same(what, *parts):
     raise ValueError(f'host {unlike.argmax()} has other {what} than host 0: give every host the same')
 
 
-def gather(array):
-  """An array on the mesh, its parts on other hosts too, as a NumPy array on every host."""
-  if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
-    return np.asarray(array)
-  return np.asarray(multihost_utils.process_allgather(array, tiled=True))
-
-
 def _alone():
   return _apart or not jax.distributed.is_initialized()  # Asked so that one host alone need not start JAX for it.
 

@@ -147,6 +147,6 @@ def _resumable(run, checkpoint):
     run.say('  going on from the checkpoint of a run that was stopped')
   def on_epoch(epoch, state):
     if hosts.from_lead(checkpoint.due):
-      whole = jax.tree.map(hosts.gather, state)
+      whole = jax.tree.map(mesh.gather, state)
       hosts.from_lead(lambda: checkpoint.save(epoch, whole))
   return {'state': state, 'on_epoch': on_epoch}

@@ -1,38 +1,68 @@
-"""What a classifier is trained on, how and how long: settings left open are set from the data."""
+"""What a training section of the config means: on what it trains, how, and how long.
+
+`settings` is any mapping with the fields of the sections `proxy` and `evaluate`; fields that are None are set from the
+data.
+"""
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from elfs_jax.training.loop import Recipe
+from elfs_jax.training.networks import NETWORKS
+
+STEPS = 2400  # Of a proxy whose epochs are left open, about,
+LEAST_EPOCHS, MOST_EPOCHS = 10, 40  # in no fewer and no more epochs than these.
+LARGE_SET = 10_000  # From as many examples on, a batch that is left open is the larger one.
+SMALL_BATCH, LARGE_BATCH = 64, 256
 
 
-def inputs_of(network: str | None, images: np.ndarray | None, embeddings: np.ndarray) -> np.ndarray:
-  """What the network is trained on: the embeddings for `mlp` or where there are no images."""
-  return embeddings if network == 'mlp' or images is None else images
+class Recipe(NamedTuple):
+  """How to train: SGD with momentum, a cosine from `learning_rate` to `final_rate` over all steps."""
+  network: str = 'small'
+  width: int = 16
+  batch: int = 256
+  learning_rate: float = 0.1
+  final_rate: float = 1e-4
+  momentum: float = 0.9
+  nesterov: bool = True
+  weight_decay: float = 5e-4
+  crop: int = 4
+  flip: bool = False
+  resized_crop: bool = False
 
 
-def batch_of(batch: int | None, count: int) -> int:
-  """The batch as set, or by the number of examples."""
-  if batch is not None:
-    return batch
-  return 256 if count >= 10_000 else 64
+def with_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
+  """The settings as a dict; a network that they leave open is `network`."""
+  return {**settings, 'network': network if settings['network'] is None else settings['network']}
 
 
-def proxy_epochs(epochs: int | None, batch: int, count: int) -> int:
-  """The proxy's epochs as set, or about 2,400 steps: at least 10 epochs and at most 40."""
-  if epochs is not None:
-    return epochs
-  per_epoch = -(-count // batch)
-  return int(np.clip(round(2400 / per_epoch), 10, 40))
+def takes_images(settings: Mapping[str, Any], has_images: bool) -> bool:
+  """Whether these settings train on images, else on embeddings; a network left open on images, where there are any."""
+  return has_images and (settings['network'] is None or NETWORKS[settings['network']].images)
 
 
-def recipe_of(settings: Mapping[str, Any], network: str | None, inputs: np.ndarray) -> Recipe:
-  """A `Recipe` from a training section of the settings for this network; what is left open is set from the inputs."""
+def recipe_of(settings: Mapping[str, Any], inputs: np.ndarray) -> Recipe:
+  """The `Recipe` of settings, for images uint8 [N,H,W,Ch] or embeddings [N,D]."""
   images = inputs.ndim == 4
   chosen = {name: settings[name] for name in Recipe._fields}
-  chosen['network'] = network or ('small' if images else 'mlp')
-  chosen['batch'] = batch_of(settings['batch'], len(inputs))
+  if chosen['network'] is None:
+    chosen['network'] = 'small' if images else 'mlp'
+  chosen['batch'] = batch(settings, len(inputs))
   if chosen['crop'] is None:
     chosen['crop'] = min(inputs.shape[1:3]) // 8 if images else 0
   return Recipe(**chosen)
+
+
+def epochs(settings: Mapping[str, Any], count: int) -> int:
+  """The proxy's epochs as set, or about `STEPS` steps over `count` examples."""
+  if settings['epochs'] is not None:
+    return settings['epochs']
+  steps_per_epoch = -(-count // batch(settings, count))
+  return int(np.clip(round(STEPS / steps_per_epoch), LEAST_EPOCHS, MOST_EPOCHS))
+
+
+def batch(settings: Mapping[str, Any], count: int) -> int:
+  """The batch as set, or by the number of examples."""
+  if settings['batch'] is not None:
+    return settings['batch']
+  return LARGE_BATCH if count >= LARGE_SET else SMALL_BATCH
