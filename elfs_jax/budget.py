@@ -20,7 +20,7 @@ def budget_count(budget: int | float | str, n: int) -> int:
     count = floor_count(budget, n)
     if count == 0:
       least = math.ceil(1e6 / n) / 1e6
-      raise ValueError(f'budget={given} of {n} examples is less than one example: give a fraction of at least {least:g}')
+      raise ValueError(f'budget={given} of {n} examples is less than one example: give at least {least:g}')
   else:
     raise ValueError(f'budget={given} is out of range: give a whole count, or a fraction above 0 and up to 1 (100%)')
   if not 1 <= count <= n:

@@ -29,8 +29,8 @@ PUBLISHED_BETA: Table = ((0.0, 0.0), (0.3, 0.1), (0.5, 0.2), (0.7, 0.4), (0.9, 0
 # are noise. Both measured with true labels (docs/lab/tried.md).
 LEAST_BETA: Table = ((0.0, 0.0), (0.8, 0.0), (0.9, 0.05), (1.0, 0.05))
 NOISY_BETA: Table = ((0.0, 0.0), (0.5, 0.0), (0.7, 0.05), (0.8, 0.1), (0.9, 0.15), (1.0, 0.15))
-# The share of the hardest tenth in a cover of a tenth that tells noise: a tenth would be there by chance. Measured: 0.05
-# to 0.28 on all sets but `synthetic`, 0.54 there.
+# The hardest are noise where they are more than this share of an uncut cover of a tenth. By chance they are a tenth of
+# it; measured were 0.05 to 0.28 on all sets but `synthetic`, and 0.54 there.
 OUTLIER_LIMIT = 0.4
 
 HIDDEN = 128
@@ -100,7 +100,9 @@ def grade_folds(embeddings: ArrayLike, clusterings: ArrayLike, choose: Choose, d
                 budget: int, betas: Sequence[float], *, weights: ArrayLike | None, folds: int, randoms: int, steps: int,
                 seed: int, progress: Callable[..., Any] | None = None, set_aside: int = 10,
                 **how: Any) -> tuple[NDArray[np.float32], NDArray[np.float32], list[float]]:
-  """Grade a coreset of each beta, and random subsets, on parts set aside. A fold chooses at the same rate from the rest.
+  """Grade a coreset of each beta, and random subsets, on parts set aside.
+
+  A fold chooses at the same rate from what is not set aside.
 
   Args: as in `verdict`; how: `hidden`, `batch`, `rate` and `weight_decay` of `grade`.
   Returns: (scores float32 [R,Q,folds], those of random subsets [randoms,Q,folds], the R betas that there is room for).
@@ -165,7 +167,8 @@ def grade(embeddings: ArrayLike, candidates: ArrayLike, clusterings: ArrayLike, 
 def _grade_all(x, candidates, labels, held_out, weights, key, *, classes, steps, hidden, batch, rate, weight_decay):
   """All candidates at once with the same start and the same draws, so that they differ in their examples alone."""
   key_first, key_last, key_batch = jax.random.split(key, 3)
-  width, (count, size) = x.shape[1], candidates.shape
+  width = x.shape[1]
+  count, size = candidates.shape
   params = {'first': jax.random.normal(key_first, (width, hidden)) * np.sqrt(2 / width),
             'bias': jnp.zeros(hidden),
             'last': jax.random.normal(key_last, (hidden, classes)) * np.sqrt(1 / hidden)}

@@ -165,7 +165,7 @@ def test_what_is_chosen_is_graded_on_a_fifth_that_no_seed_shares(small, blobs, t
     monkeypatch.setattr(benchmark.judge, 'grade', grade)
     verdict = {'betas': np.array([0.1]), 'beta': 0.1, 'gap': 0.0, 'half': 0.0, 'scores': np.zeros((1, 1, 1)),
                'random_scores': np.zeros((1, 1, 1))}
-    monkeypatch.setattr(benchmark.judge, 'search', lambda *_, **__: verdict)
+    monkeypatch.setattr(benchmark.judge, 'verdict', lambda *_, **__: verdict)
   else:
     def accuracy(inputs, labels, subset, test_inputs, test_labels, *_, steps, mesh, seed):
       place = [int(np.flatnonzero((inputs == image).all((1, 2, 3)))[0]) for image in test_inputs]

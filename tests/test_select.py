@@ -271,7 +271,8 @@ def test_a_cover_by_class_weights_takes_more_of_rare_classes():
   alike = select.coverage(*near, difficulty, 60, 0.05)
   by_class = choose('coverage', near, labels, difficulty, 60, 0.05, seed=0)
   assert labels[alike].sum() < 12 and labels[by_class].sum() > 18
-  half, even = (select.coverage(*near, difficulty, 60, 0.05, weight=select.class_weights(labels, a)) for a in (0.5, 1.0))
+  weights = [select.class_weights(labels, balance) for balance in (0.5, 1.0)]
+  half, even = (select.coverage(*near, difficulty, 60, 0.05, weight=weight) for weight in weights)
   assert labels[even].sum() > labels[half].sum() + 5
   even = choose('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=1.0)
   assert labels[even].sum() > labels[by_class].sum() + 3
@@ -375,11 +376,14 @@ def test_the_labelled_count_towards_the_minimum_of_their_group():
   x = rng.normal(size=(80, 4)) * np.array([0.02, 1])[groups, None] + 3 * np.eye(4)[groups]
   arguments = (*graph(x, 6), rng.permutation(80).astype(float))
   crowd = np.flatnonzero(groups == 0)
-  def of_crowd(labelled, budget):
-    return (groups[select.coverage(*arguments, budget, 0.0, groups=groups, labelled=labelled)] == 0).sum()
+  def of_crowd(labelled, budget, beta=0.0, difficulty=arguments[2]):
+    chosen = select.coverage(*arguments[:2], difficulty, budget, beta, groups=groups, labelled=labelled)
+    return (groups[chosen] == 0).sum()
   assert of_crowd([], 16) == 4  # Half of 16 * 40 / 80.
   assert of_crowd(crowd[:3], 13) == 1 and of_crowd(crowd[:9], 7) == 0
   assert of_crowd(np.flatnonzero(groups == 1)[:30], 2) == 2  # All that there is: half of 32 * 40 / 80 were 8.
+  # Where all of the crowd but eight are too hard and six of these are labelled, the last two bring it to the eight.
+  assert of_crowd(crowd[-6:], 26, 0.4, 80.0 - np.arange(80)) == 2
 
 
 @pytest.mark.parametrize('method', ('double_end', 'hardest', 'easiest', 'random', 'stratified'))

@@ -1,4 +1,6 @@
-"""Selection: which n of N examples to label, from how hard each is and which are alike. Runs where JAX is not installed.
+"""Selection: which n of N examples to label, from how hard each is and which are alike.
+
+This runs where JAX is not installed.
 
 `difficulty` is float [N], higher is harder (for AUM: its negative). `budget` is a count (int) or a fraction of N
 (float in (0, 1], or a string such as '10%'). A fraction f means floor(f * N + 1e-9) examples. Indices are int64.

@@ -28,7 +28,7 @@ def k_center(embeddings: ArrayLike, budget: Budget, *, seed: int = 0) -> NDArray
   count = budget_count(budget, len(x_ND))
   first = int(np.random.default_rng(seed).integers(len(x_ND)))
   with threadpool_limits(1):
-    return lazy_greedy(FarthestFirst(x_ND - x_ND.mean(0), first), count, [first])
+    return lazy_greedy(FarthestFirst(x_ND - x_ND.mean(0)), count, [first])
 
 
 def facility_location(embeddings: ArrayLike, budget: Budget, *, seed: int = 0) -> NDArray[np.int64]:
@@ -74,8 +74,8 @@ def d2(embeddings: ArrayLike, difficulty: ArrayLike, budget: Budget, *, neighbor
   the plain distance in the exponent (the paper squares it), strata, and a separate run in every class (needs labels).
 
   Args: embeddings: float [N, D]; difficulty: float [N], higher is harder; budget; neighbors: int [N, k] (as from
-    `neighbors.knn`), or k, the number of cosine neighbours to find by scikit-learn; gamma_forward, gamma_reverse: >= 0. Nested.
-    Nothing is drawn: `seed` is unused. Time O(N k D + n N), without the search for neighbours.
+    `neighbors.knn`), or k, the number of cosine neighbours to find by scikit-learn; gamma_forward, gamma_reverse: 0
+    or more. Nested. Nothing is drawn: `seed` is unused. Time O(N k D + n N), without the search for neighbours.
   Raises: ValueError, also on a negative gamma or neighbours that are out of range.
   """
   for name, gamma in (('gamma_forward', gamma_forward), ('gamma_reverse', gamma_reverse)):
