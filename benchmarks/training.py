@@ -17,7 +17,7 @@ import numpy as np
 from elfs_jax.runtime import mesh
 from elfs_jax.training import loop as train, networks
 
-NETWORKS = flags.DEFINE_list('networks', ['mlp', 'small'], f'Of {", ".join(networks.NAMES)}.')
+NETWORKS = flags.DEFINE_list('networks', ['mlp', 'small'], f'Of {", ".join(networks.NETWORKS)}.')
 SHARDS = flags.DEFINE_list('shards', ['1', '16'], 'Numbers of logical shards.')
 IMAGES = flags.DEFINE_integer('images', 4096, 'How many.')
 EPOCHS = flags.DEFINE_integer('epochs', 3, 'Epochs.', lower_bound=2)

@@ -86,7 +86,7 @@ def _check_rates(config):
 
 def _check_shards(config, n):
   """Refuse logical shards that the proxy's examples or batch can't be shared among."""
-  shards, batch = config.mesh.shards, recipes.batch_of(config.proxy, n)
+  shards, batch = config.mesh.shards, recipes.batch(config.proxy, n)
   mesh.check_shards(shards)
   if n < 2 * shards:
     raise ValueError(f'mesh.shards={shards} leaves fewer than two of {n} examples to each logical shard: lower it to a '
@@ -102,7 +102,7 @@ def _check_training(section, config, has_images):
   """Refuse what `train.fit` could not train; None is chosen from the data."""
   settings = config[section]
   if settings.network is not None:
-    _one_of(f'{section}.network', settings.network, networks.NAMES)
+    _one_of(f'{section}.network', settings.network, networks.NETWORKS)
   if settings.network not in (None, 'mlp') and not has_images:
     raise ValueError(f'{section}.network={settings.network} needs images, and only embeddings were given: use mlp')
 

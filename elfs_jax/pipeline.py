@@ -187,9 +187,10 @@ def _temi(run, embeddings, near, classes, key):
 
 
 def _proxy(run, dataset, embeddings, labels, num_classes, key):
-  settings = recipes.proxy_settings(run.config)
-  inputs = recipes.inputs_of(settings, dataset, embeddings)
-  recipe, epochs = recipes.recipe_of(settings, inputs), recipes.proxy_epochs(settings, inputs)
+  settings = proxy_settings(run.config)
+  inputs = dataset.images if recipes.takes_images(settings, dataset.images is not None) else embeddings
+  recipe = recipes.recipe_of(settings, inputs)
+  epochs = recipes.epochs(settings, len(inputs))
   key = artifacts.fingerprint(key, recipe._asdict(), epochs, run.config.mesh.shards)
   def compute():
     return proxy.dynamics_scores(inputs, labels, num_classes, recipe, epochs=epochs, mesh=run.mesh,
@@ -198,6 +199,12 @@ def _proxy(run, dataset, embeddings, labels, num_classes, key):
   scores = store.stage(run, 'proxy', key, compute, shared=True)
   run.say(f'  {recipe.network}, {epochs} epochs of batch {recipe.batch}; mean AUM {scores["aum"].mean():.3f}')
   return scores, key
+
+
+def proxy_settings(config):
+  """The section `proxy`; a network left open is the one that `select.method` was published with, or ours with ours."""
+  published = config.select.method in ('double_end', 'stratified')
+  return dict(config.proxy) if published else recipes.with_network(config.proxy, 'mlp')
 
 
 def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embeddings):

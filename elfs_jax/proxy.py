@@ -1,10 +1,17 @@
 """The proxy: a classifier trained on pseudo-labels, and how it learned each example (ELFS, section 4.2)."""
+from collections.abc import Callable
+from typing import Any
+
+from jax.sharding import Mesh
+import numpy as np
+
 from elfs_jax import select
 from elfs_jax.training import loop as train
 
 
-def dynamics_scores(inputs, pseudo_labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0, state=None,
-                    on_epoch=None, progress=None):
+def dynamics_scores(inputs: np.ndarray, pseudo_labels: np.ndarray, num_classes: int, recipe: train.Recipe, *,
+                    epochs: int, mesh: Mesh, shards: int = 16, seed: int = 0, state: Any = None,
+                    on_epoch: Callable | None = None, progress: Callable | None = None) -> dict[str, np.ndarray]:
   """Train a proxy on the pseudo-labels of all N examples and return its training dynamics.
 
   Args: as in `train.fit`; `pseudo_labels` int32 [N] take the place of labels.

@@ -178,7 +178,7 @@ def _what_is_compared(config, encoder, content):
   if name in ('folder', 'arrays', 'embeddings'):  # These say only how it is read.
     name = pathlib.Path(config.data.path).absolute().name
   return {'data': name, 'encoder': encoder, 'clustering': config.cluster.method,
-          'proxy': recipes.proxy_settings(config).network or 'auto', 'classifier': config.benchmark.classifier,
+          'proxy': pipeline.proxy_settings(config)['network'] or 'auto', 'classifier': config.benchmark.classifier,
           'settings': artifacts.fingerprint(parts, more)[:8]}
 
 
@@ -212,17 +212,18 @@ def _pool(unlabelled, labels, config, workdir, seed):
     return selection, time.monotonic() - start
 
   first, _ = coreset(select.floor_count(1 - config.benchmark.rates[0], len(labels)))
-  settings = recipes.proxy_settings(config)
-  inputs = recipes.inputs_of(settings, unlabelled, unlabelled.embeddings)
+  settings = pipeline.proxy_settings(config)
+  use_images = recipes.takes_images(settings, unlabelled.images is not None)
+  inputs = unlabelled.images if use_images else unlabelled.embeddings
 
   def fit(targets):
     return train.fit(inputs, targets, int(targets.max()) + 1, recipes.recipe_of(settings, inputs),
-                     epochs=recipes.proxy_epochs(settings, inputs), mesh=mesh.data_mesh(config.mesh.shards),
+                     epochs=recipes.epochs(settings, len(inputs)), mesh=mesh.data_mesh(config.mesh.shards),
                      shards=config.mesh.shards, seed=seed)
 
   @functools.cache
   def supervised():
-    key = artifacts.fingerprint(artifacts.VERSION, labels, inputs, settings.to_dict(), config.mesh.shards, seed)
+    key = artifacts.fingerprint(artifacts.VERSION, labels, inputs, settings, config.mesh.shards, seed)
     return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
 
   def cut(difficulty, budget, beta):

@@ -48,7 +48,8 @@ def _quality(dataset, chosen):
 def _compare(current, dataset, chosen):
   """Test accuracy per seed of a classifier trained on the coreset, on random subsets and on everything."""
   settings, seed = current.config.evaluate, current.config.seed
-  inputs = recipes.inputs_of(settings, dataset, chosen.embeddings)
+  use_images = recipes.takes_images(settings, dataset.images is not None)
+  inputs = dataset.images if use_images else chosen.embeddings
   recipe, has_test_set = recipes.recipe_of(settings, inputs), dataset.test_images is not None and inputs.ndim == 4
   splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=has_test_set)
   classes, pool_size = int(dataset.labels.max()) + 1, len(splits[0].pool)

@@ -12,6 +12,7 @@ from jax.experimental import multihost_utils
 import numpy as np
 
 from elfs_jax.runtime import artifacts
+from elfs_jax.runtime.mesh import gather  # noqa: F401
 
 PIECE = 1 << 26  # Bytes sent at a time.
 WAIT = 30 * 24 * 60 * 60 * 1000  # Milliseconds for the lead's longest stage; if it dies, JAX ends the others.
@@ -104,13 +105,6 @@ def check_same(what, *parts):
   unlike = (digests != digests[0]).any(1)
   if unlike.any():
     raise ValueError(f'host {unlike.argmax()} has other {what} than host 0: give every host the same')
-
-
-def gather(array):
-  """An array on the mesh, its parts on other hosts too, as a NumPy array on every host."""
-  if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
-    return np.asarray(array)
-  return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def _alone():
