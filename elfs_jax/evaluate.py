@@ -49,8 +49,8 @@ class Split(NamedTuple):
 def splits(n: int, seeds: int, *, has_test_set: bool, test_share: int = 5) -> list[Split]:
   """One `Split` per seed: everything against the test set, or a random part set aside anew for each seed.
 
-  Args: n: examples; seeds: how many splits; has_test_set: the data set has its own; test_share: without one, one example
-    in this many is set aside.
+  Args: n: examples; seeds: how many splits; has_test_set: the data set has its own; test_share: without one, one
+    example in this many is set aside.
   """
   if has_test_set:
     return [Split(np.arange(n), None)] * seeds
@@ -101,7 +101,7 @@ def downstream_accuracy(inputs: np.ndarray, labels: np.ndarray, subset: np.ndarr
     recipe: `Recipe`.
     steps: of training, rounded to whole epochs.
     mesh: of the devices that may be used.
-    shards: logical shards at most; part of the result. None: one a device of the mesh, which is what is meant for speed.
+    shards: logical shards at most, part of the result; None: one for each device of the mesh.
     least_rows: examples of a batch that batch norm sees at least; fewer shards are used where they would see less.
     seed: of the start, the order and the views.
   Returns: float in [0, 1].

@@ -15,6 +15,7 @@ from jax.experimental import multihost_utils
 import numpy as np
 
 from elfs_jax.runtime import artifacts
+from elfs_jax.runtime.mesh import gather  # noqa: F401
 
 PIECE = 1 << 26  # Bytes sent at a time.
 WAIT = 30 * 24 * 60 * 60 * 1000  # Milliseconds for the lead's longest stage; if it dies, JAX ends the others.
