@@ -34,7 +34,8 @@ def test_ids_that_are_numbers_are_ids_where_all_are():
 @pytest.mark.parametrize('labelled, words', [
   (['a/0.png', 'x.png'], ["'x.png'", "'a/0.png'", '0 to 3']), ([0, 4], ["'4'"]), ([-1], ["'-1'"]), ([1.5], ["'1.5'"]),
   (['a/0.png', 2], ["'2' is an index", "'a/0.png' an id"]), ([1, 2, 1], ["'1'", 'more than once']),
-  (['1', '01'], ["'01'", 'more than once']), ([True, False], ['np.flatnonzero']), (np.ones(4, bool), ['np.flatnonzero']),
+  (['1', '01'], ["'01'", 'more than once']), ([True, False], ['np.flatnonzero']),
+  (np.ones(4, bool), ['np.flatnonzero']),
   (5, ['5', 'sequence']), ([None], ["'None'"]), (np.eye(2), ['no example']), (['9' * 30], ['9' * 30])])
 def test_values_that_cannot_be(labelled, words):
   with pytest.raises(ValueError) as error:
@@ -43,7 +44,8 @@ def test_values_that_cannot_be(labelled, words):
 
 
 @pytest.mark.parametrize('name, content, rows, labels', [
-  ('l.txt', 'b/2.png\n a/0.png \n\n', [2, 0], None), ('l.txt', '\ufeff3\r\n0\r\n', [3, 0], None), ('l.txt', '', [], None),
+  ('l.txt', 'b/2.png\n a/0.png \n\n', [2, 0], None), ('l.txt', '\ufeff3\r\n0\r\n', [3, 0], None),
+  ('l.txt', '', [], None),
   ('l.csv', 'id,label\nb/2.png,cat\na/0.png,dog\n', [2, 0], ['cat', 'dog']),
   ('l.csv', 'rank,index,id,pseudo_label\n0,1,b/2.png,5\n1,2,a/0.png,5\n', [2, 0], None),
   ('l.csv', 'rank,index\n0,1\n1,3\n', [1, 3], None), ('l.csv', 'Path;Label\nb/2.png; 7 \n', [2], ['7']),

@@ -159,7 +159,7 @@ def _check_size(size, what='size'):
 
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
              class_names=None, skipped=(), decode=None, content=None, labelled=None, where='input', labels_from=None):
-  """The one validator: checked arrays of matching lengths -> Dataset. `content`: a fingerprint of `images`, of files."""
+  """The one validator: checked arrays of matching lengths -> Dataset. `content`: the fingerprint of files."""
   if images is None and embeddings is None:
     raise ValueError('give images (uint8 [N,H,W,Ch]), embeddings (float [N,D]) or both')
   if (test_images is None) != (test_labels is None):

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 
 BLOCK = 32  # Images that a thread takes at a time, at most.
-LARGE = 1 << 25  # Bytes of a picture after which free memory goes back to the system.
+LARGE = 1 << 24  # Bytes of a picture after which free memory goes back to the system.
 ORIENTATION = 0x0112  # The EXIF tag.
 
 
