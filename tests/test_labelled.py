@@ -1,7 +1,7 @@
 """Which examples are labelled already: files and Python's values, ids and indices."""
 import csv
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 import numpy as np
 import pytest
 
@@ -93,21 +93,27 @@ def test_other_files_that_cannot_be(tmp_path):
     data.labelled_rows(tmp_path / 'l.txt', IDS)
 
 
+@pytest.fixture(scope='module')
+def table(tmp_path_factory):
+  return tmp_path_factory.mktemp('names') / 'l.csv'
+
+
 NAME = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), min_size=1)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(NAME, min_size=1, unique=True), st.randoms())
-def test_any_id_is_found_in_python_and_in_a_table(tmp_path_factory, ids, random):
+def test_any_id_is_found_in_python_and_in_a_table(table, ids, random):
   order = random.sample(range(len(ids)), random.randint(0, len(ids)))
   names = [ids[i] for i in order]
   assert rows_of(names, ids) == (order, None)
   assert rows_of({name: i for i, name in enumerate(names)}, ids) == (order, list(range(len(order))))
-  file = tmp_path_factory.mktemp('names') / 'l.csv'
-  with open(file, 'w', newline='', encoding='utf-8') as text:
+  with open(table, 'w', newline='', encoding='utf-8') as text:
     csv.writer(text).writerows([('id', 'label'), *((name, 'x') for name in names)])
-  assert rows_of(file, ids) == (order, ['x'] * len(order))
+  assert rows_of(table, ids) == (order, ['x'] * len(order))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(NAME, min_size=1, unique=True), st.data())
 def test_indices_are_found_where_they_are_no_ids(ids, draw):
   order = draw.draw(st.lists(st.integers(0, len(ids) - 1), unique=True))

@@ -111,7 +111,7 @@ def _stem(key, shape):
 
 
 def _reuse(old, new):
-  """Copy into `new` what `old` knows of the same files. Returns: [M] each one's number in `old`, -1 if it is to read."""
+  """Copy into `new` what `old` knows of the same files. Returns: [M] their numbers in `old`, -1 if it is to read."""
   source = np.full(len(new.entries), -1)
   if old is None:
     return source
