@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import config as config_lib, data, export
+from elfs_jax import config as config_lib
+from elfs_jax import data, export
 from elfs_jax.runtime import mesh, progress, store
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from jax.sharding import Mesh
 import numpy as np
+from jax.sharding import Mesh
 from scipy import optimize, stats
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix

@@ -6,9 +6,10 @@ import sys
 import types
 import warnings
 
-from hypothesis import given, strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from elfs_jax import data
@@ -244,6 +245,7 @@ def test_labels_by_name_in_any_order(photos, tmp_path):
 NAME = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), min_size=1)
 
 
+@settings(deadline=None)  # It writes files.
 @given(st.lists(st.tuples(NAME, st.integers(0, 5)), min_size=1, unique_by=lambda row: row[0]), st.randoms())
 def test_any_name_comes_back(tmp_path_factory, rows, random):
   file, shuffled = tmp_path_factory.mktemp('names') / 'l.csv', random.sample(rows, len(rows))

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
 from conftest import ROOT, TINY, launch
+
 from elfs_jax.runtime import hosts, mesh
 
 
