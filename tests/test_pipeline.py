@@ -22,7 +22,8 @@ def test_artifacts_agree_with_each_other(tiny, blobs, tmp_path):
   scores = dict(np.load(tmp_path / 'scores.npz'))
   indices = [int(row['index']) for row in rows]
   assert indices == np.load(tmp_path / 'coreset.npy').tolist() == chosen.indices.tolist()
-  assert list(rows[0])[:4] == ['rank', 'index', 'id', 'pseudo_label'] and [r['rank'] for r in rows][:3] == ['0', '1', '2']
+  assert list(rows[0])[:4] == ['rank', 'index', 'id', 'pseudo_label']
+  assert [row['rank'] for row in rows][:3] == ['0', '1', '2']
   for row in rows:
     i = int(row['index'])
     assert row['id'] == str(i) and int(row['pseudo_label']) == scores['pseudo_label'][i]
