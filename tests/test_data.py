@@ -292,9 +292,9 @@ def test_labels_that_cannot_be(photos, tmp_path):
   with pytest.raises(ValueError) as error:
     data.load('folder', photos, labels='folders', size=8)
   one_line(error, 'top.png')
-  for given in ([-1, 0], ['-1', '0'], ['9' * 18, '0'], [0.5, 1], [np.nan, 1], [None, 'a'], [[0], [1]], [0]):
+  for wrong in ([-1, 0], ['-1', '0'], ['9' * 18, '0'], [0.5, 1], [np.nan, 1], [None, 'a'], [[0], [1]], [0]):
     with pytest.raises(ValueError) as error:
-      data.from_memory(embeddings=np.eye(2), labels=np.array(given, dtype=object if None in given else None))
+      data.from_memory(embeddings=np.eye(2), labels=np.array(wrong, dtype=object if None in wrong else None))
     one_line(error, 'labels')
 
 
