@@ -5,7 +5,8 @@
 
 Embeddings here come from pixels or from an encoder trained in place; the paper's come from pretrained DINO.
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

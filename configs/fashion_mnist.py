@@ -3,7 +3,8 @@
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
   elfs-jax --config=fashion_mnist
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

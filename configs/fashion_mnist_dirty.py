@@ -7,7 +7,8 @@ noise, blur, occlusion, inversion or darkness. The ids in `coreset.csv` say whic
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
   elfs-jax --config=fashion_mnist_dirty
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

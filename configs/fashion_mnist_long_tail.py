@@ -6,7 +6,8 @@ set is Fashion-MNIST's, 1,000 of each, so rare classes matter as much as common 
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
   elfs-jax --config=fashion_mnist_long_tail
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

@@ -5,7 +5,8 @@
 
 Images are stored at 160 pixels (98 GB as uint8, over the devices); the paper trains at 224 and tests at 256/224.
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

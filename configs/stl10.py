@@ -5,7 +5,8 @@
 
 At its own 96 pixels.
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import config as config_lib, data, export
+from elfs_jax import config as config_lib
+from elfs_jax import data, export
 from elfs_jax.runtime import mesh, progress, store
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Coreset:
   def paths(self) -> list[pathlib.Path]:
     """The files of the chosen images, hardest first. Raises: ValueError where the images have no files."""
     chosen = [self.ids[i] for i in self.indices]
-    return export.paths_of(export.Chosen(chosen, self.root and [self.root / name for name in chosen]))
+    root = self.root
+    return export.paths_of(export.Chosen(chosen, None if root is None else [root / name for name in chosen]))
 
   def to_frame(self) -> 'pandas.DataFrame':
     """A row for each chosen example, hardest first: `index`, `id`, `pseudo_label` and a column for each score."""

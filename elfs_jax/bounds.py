@@ -62,7 +62,7 @@ def one_of(table: Mapping[str, Any] | Iterable[str], *, none: bool = False) -> B
 
 def words(table: Mapping[str, Any] | None = None) -> Bound:
   """Text. The names of a table are listed in the help; whether a name is one of them is checked where it is used."""
-  choices = {name: table[name].help for name in table or ()}
+  choices = {} if table is None else {name: table[name].help for name in table}
   return Bound('must be text', lambda value: isinstance(value, str), 'plain', choices)
 
 

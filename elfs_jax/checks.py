@@ -4,7 +4,8 @@ import numbers
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import config as config_lib, select
+from elfs_jax import config as config_lib
+from elfs_jax import select
 from elfs_jax.budget import budget_count, parse_budget
 from elfs_jax.encoders import ENCODERS
 from elfs_jax.runtime import mesh

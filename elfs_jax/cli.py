@@ -96,7 +96,8 @@ def _run(argv):
     _fail(f'unexpected argument {argv[1]!r}: settings are given as --config.FIELD=VALUE')
   signal.signal(signal.SIGINT, _stop)
   logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
-  from elfs_jax import config as config_lib, export
+  from elfs_jax import config as config_lib
+  from elfs_jax import export
   from elfs_jax.runtime import hosts, mesh
   try:
     export.check(flags.FLAGS.export)

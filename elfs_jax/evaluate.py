@@ -2,8 +2,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from jax.sharding import Mesh
 import numpy as np
+from jax.sharding import Mesh
 from scipy import optimize, stats
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
@@ -126,11 +126,11 @@ def summary(accuracies: Sequence[float], baseline: Sequence[float]) -> dict:
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
   """Mean, sample standard deviation and the half width of the mean's 95 % t interval, over seeds."""
-  values = np.asarray(values, float)
-  if len(values) < 2:
-    return float(values.mean()), float('nan'), float('inf')
-  spread = values.std(ddof=1)
-  return float(values.mean()), float(spread), float(stats.t.ppf(0.975, len(values) - 1) * spread / len(values) ** 0.5)
+  found = np.asarray(values, float)
+  if len(found) < 2:
+    return float(found.mean()), float('nan'), float('inf')
+  spread = found.std(ddof=1)
+  return float(found.mean()), float(spread), float(stats.t.ppf(0.975, len(found) - 1) * spread / len(found) ** 0.5)
 
 
 def verdict(accuracies: Sequence[float], baseline: Sequence[float]) -> str:

@@ -69,7 +69,7 @@ def knn(embeddings: np.ndarray, k: int, *, progress: Callable | None = None) -> 
     similarity[keep] = np.asarray(found[1])[:size]
 
   # Two blocks a device in flight: the devices stay busy, memory stays bounded and the progress bar tells the truth.
-  pending = collections.deque()
+  pending: collections.deque = collections.deque()
   bar = starts if progress is None else progress(starts, desc='neighbours', total=len(starts))
   for block, start in enumerate(bar):
     pending.append((start, _block(copies[block % len(devices)], np.int32(start), rows=rows, k=k)))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import (checks, cluster, data, embed, encoders, judge, neighbors, outcome, proxy, select, table)
+from elfs_jax import checks, cluster, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
 from elfs_jax.budget import budget_count
 from elfs_jax.report import words
 from elfs_jax.runtime import stages, store
@@ -39,7 +39,8 @@ class Selection(NamedTuple):
   judged: dict | None            # As `judge.verdict` returns it.
 
 
-def read_data(config: ConfigDict, workdir: pathlib.Path | None = None, progress: Callable | None = None) -> data.Dataset:
+def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
+              progress: Callable | None = None) -> data.Dataset:
   """The data set that the config names, its decoded images kept in the workdir; `data.load` has the errors."""
   settings = config.data
   cache = None if workdir is None else store.cache_in(workdir, _source(config))
@@ -212,9 +213,9 @@ def _beta(run, config, embeddings, candidates, num_classes, budget):
   choose = functools.partial(select.choose_among, method=how.method, candidates=candidates._replace(labelled=()),
                              balance=how.balance, seed=config.seed, **select.constants(how.method))
   judged = stage(
-      run, f'judge_{budget}', judge.verdict, embeddings=embeddings, clusterings=clusterings, budget=budget, choose=choose,
-      difficulty=candidates.difficulty, draw=select.random, covers=covers, betas=settings.betas, folds=settings.folds,
-      weights=select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None, steps=settings.steps,
-      randoms=settings.randoms, seed=config.seed)
+      run, f'judge_{budget}', judge.verdict, embeddings=embeddings, clusterings=clusterings, budget=budget,
+      choose=choose, draw=select.random, difficulty=candidates.difficulty, covers=covers, betas=settings.betas,
+      weights=select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None, folds=settings.folds,
+      steps=settings.steps, randoms=settings.randoms, seed=config.seed)
   return float(judged['beta']), judged
 

@@ -3,10 +3,10 @@ import json
 
 import numpy as np
 import pytest
+from conftest import run
 from PIL import Image
 
 import elfs_jax
-from conftest import run
 from elfs_jax import data, embed, pipeline
 
 pytestmark = pytest.mark.usefixtures('one_device')

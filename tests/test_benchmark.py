@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, launch
 
-from elfs_jax import config as config_lib, data, evaluate, select
-from elfs_jax.benchmark import grade, harness as benchmark, methods, runs
+from elfs_jax import config as config_lib
+from elfs_jax import data, evaluate, select
+from elfs_jax.benchmark import grade, methods, runs
+from elfs_jax.benchmark import harness as benchmark
 from elfs_jax.runtime import store as workdir
 from elfs_jax.scores import SCORES
 

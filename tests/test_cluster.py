@@ -3,11 +3,12 @@ import inspect
 
 import numpy as np
 import pytest
+from gaussians import CLASS_N, FAST, NEAR_NK, X_ND, blobs
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
 from elfs_jax import cluster, data, embed, neighbors, table
-from elfs_jax.cluster import centroids, heads as temi, merging
-from gaussians import CLASS_N, FAST, NEAR_NK, X_ND, blobs
+from elfs_jax.cluster import centroids, merging
+from elfs_jax.cluster import heads as temi
 
 
 def test_smoothing_equals_plain_loops_and_helps_kmeans():
@@ -151,8 +152,9 @@ def test_bad_numbers_of_classes(classes):
 
 
 def test_no_independent_clustering_is_the_pseudo_labels_again():
-  from elfs_jax import evaluate
   from sklearn.datasets import load_digits
+
+  from elfs_jax import evaluate
   x = load_digits().data.astype(np.float32)
   near = neighbors.knn(x, 20)[0]
   labels = cluster.kmeans(x, 10, neighbors=near, seed=0)

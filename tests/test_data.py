@@ -6,9 +6,10 @@ import sys
 import types
 import warnings
 
-from hypothesis import given, strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from elfs_jax import data
@@ -244,6 +245,7 @@ def test_labels_by_name_in_any_order(photos, tmp_path):
 NAME = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), min_size=1)
 
 
+@settings(deadline=None)  # It writes files.
 @given(st.lists(st.tuples(NAME, st.integers(0, 5)), min_size=1, unique_by=lambda row: row[0]), st.randoms())
 def test_any_name_comes_back(tmp_path_factory, rows, random):
   file, shuffled = tmp_path_factory.mktemp('names') / 'l.csv', random.sample(rows, len(rows))
@@ -290,9 +292,9 @@ def test_labels_that_cannot_be(photos, tmp_path):
   with pytest.raises(ValueError) as error:
     data.load('folder', photos, labels='folders', size=8)
   one_line(error, 'top.png')
-  for labels in ([-1, 0], ['-1', '0'], ['9' * 18, '0'], [0.5, 1], [np.nan, 1], [None, 'a'], [[0], [1]], [0]):
+  for wrong in ([-1, 0], ['-1', '0'], ['9' * 18, '0'], [0.5, 1], [np.nan, 1], [None, 'a'], [[0], [1]], [0]):
     with pytest.raises(ValueError) as error:
-      data.from_memory(embeddings=np.eye(2), labels=np.array(labels, dtype=object if None in labels else None))
+      data.from_memory(embeddings=np.eye(2), labels=np.array(wrong, dtype=object if None in wrong else None))
     one_line(error, 'labels')
 
 

@@ -13,9 +13,9 @@ import types
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 
-from conftest import ROOT
 from elfs_jax import data, table
 from elfs_jax.data import decode, files
 from elfs_jax.data.dataset import fingerprint
@@ -389,7 +389,8 @@ def test_a_new_source_is_one_function_and_one_entry(monkeypatch, tmp_path):
   def stripes(path, *, size=None):
     """Toy: as many striped images as the file's name says."""
     side = size or 6
-    return {'images': np.stack([np.full((side, side), 9 * i, np.uint8) for i in range(int(path))]), 'skipped': [('x', 'y')]}
+    images = np.stack([np.full((side, side), 9 * i, np.uint8) for i in range(int(path))])
+    return {'images': images, 'skipped': [('x', 'y')]}
   monkeypatch.setitem(data.SOURCES, 'stripes', data.Source(stripes, 'stripes', 'needed', 'how many', sized=True))
   assert 'stripes' in data.NAMES
   dataset = data.load('stripes', '4', size=8)

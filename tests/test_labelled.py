@@ -1,9 +1,10 @@
 """Which examples are labelled already: files and Python's values, ids and indices."""
 import csv
 
-from hypothesis import given, strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from elfs_jax import data
 
@@ -34,7 +35,8 @@ def test_ids_that_are_numbers_are_ids_where_all_are():
 @pytest.mark.parametrize('labelled, words', [
   (['a/0.png', 'x.png'], ["'x.png'", "'a/0.png'", '0 to 3']), ([0, 4], ["'4'"]), ([-1], ["'-1'"]), ([1.5], ["'1.5'"]),
   (['a/0.png', 2], ["'2' is an index", "'a/0.png' an id"]), ([1, 2, 1], ["'1'", 'more than once']),
-  (['1', '01'], ["'01'", 'more than once']), ([True, False], ['np.flatnonzero']), (np.ones(4, bool), ['np.flatnonzero']),
+  (['1', '01'], ["'01'", 'more than once']), ([True, False], ['np.flatnonzero']),
+  (np.ones(4, bool), ['np.flatnonzero']),
   (5, ['5', 'sequence']), ([None], ["'None'"]), (np.eye(2), ['no example']), (['9' * 30], ['9' * 30])])
 def test_values_that_cannot_be(labelled, words):
   with pytest.raises(ValueError) as error:
@@ -43,7 +45,8 @@ def test_values_that_cannot_be(labelled, words):
 
 
 @pytest.mark.parametrize('name, content, rows, labels', [
-  ('l.txt', 'b/2.png\n a/0.png \n\n', [2, 0], None), ('l.txt', '\ufeff3\r\n0\r\n', [3, 0], None), ('l.txt', '', [], None),
+  ('l.txt', 'b/2.png\n a/0.png \n\n', [2, 0], None), ('l.txt', '\ufeff3\r\n0\r\n', [3, 0], None),
+  ('l.txt', '', [], None),
   ('l.csv', 'id,label\nb/2.png,cat\na/0.png,dog\n', [2, 0], ['cat', 'dog']),
   ('l.csv', 'rank,index,id,pseudo_label\n0,1,b/2.png,5\n1,2,a/0.png,5\n', [2, 0], None),
   ('l.csv', 'rank,index\n0,1\n1,3\n', [1, 3], None), ('l.csv', 'Path;Label\nb/2.png; 7 \n', [2], ['7']),
@@ -91,21 +94,27 @@ def test_other_files_that_cannot_be(tmp_path):
     data.labelled_rows(tmp_path / 'l.txt', IDS)
 
 
+@pytest.fixture(scope='module')
+def table(tmp_path_factory):
+  return tmp_path_factory.mktemp('names') / 'l.csv'
+
+
 NAME = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), min_size=1)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(NAME, min_size=1, unique=True), st.randoms())
-def test_any_id_is_found_in_python_and_in_a_table(tmp_path_factory, ids, random):
+def test_any_id_is_found_in_python_and_in_a_table(table, ids, random):
   order = random.sample(range(len(ids)), random.randint(0, len(ids)))
   names = [ids[i] for i in order]
   assert rows_of(names, ids) == (order, None)
   assert rows_of({name: i for i, name in enumerate(names)}, ids) == (order, list(range(len(order))))
-  file = tmp_path_factory.mktemp('names') / 'l.csv'
-  with open(file, 'w', newline='', encoding='utf-8') as text:
+  with open(table, 'w', newline='', encoding='utf-8') as text:
     csv.writer(text).writerows([('id', 'label'), *((name, 'x') for name in names)])
-  assert rows_of(file, ids) == (order, ['x'] * len(order))
+  assert rows_of(table, ids) == (order, ['x'] * len(order))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(NAME, min_size=1, unique=True), st.data())
 def test_indices_are_found_where_they_are_no_ids(ids, draw):
   order = draw.draw(st.lists(st.integers(0, len(ids) - 1), unique=True))

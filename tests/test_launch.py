@@ -8,10 +8,11 @@ import time
 
 import numpy as np
 import pytest
+from conftest import ROOT, launch
 from PIL import Image
 
-from conftest import ROOT, launch
-from elfs_jax import cli, cluster, config as config_lib, data, encoders, export, select
+from elfs_jax import cli, cluster, data, encoders, export, select
+from elfs_jax import config as config_lib
 
 
 @pytest.fixture(scope='module')
@@ -134,8 +135,9 @@ def test_bad_inputs(tmp_path, arrays):
   fails(launch('--config=configs/arrays.py', f'--config.data.path={tmp_path}/five.npy', out), '5')
   assert not (tmp_path / 'out').exists()
   np.save(tmp_path / 'short.npy', np.eye(7, 3))
-  fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', f'--config.data.images={arrays}', out), '7', '120')
-  fails(launch(embeddings, f'--config.data.path={tmp_path}/short.npy', out, auto, '--config.select.budget=2'), 'k=10')
+  short = f'--config.data.path={tmp_path}/short.npy'
+  fails(launch(embeddings, short, f'--config.data.images={arrays}', out), '7', '120')
+  fails(launch(embeddings, short, out, auto, '--config.select.budget=2'), 'k=10')
 
 
 def test_a_notebook_that_has_used_jax_is_warned():

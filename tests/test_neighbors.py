@@ -1,8 +1,8 @@
 """Neighbours against one big product in NumPy, with duplicates, several block sizes and several devices."""
 import numpy as np
 import pytest
-
 from conftest import on_devices
+
 from elfs_jax import neighbors
 
 

@@ -7,9 +7,9 @@ import tomllib
 import venv
 
 import pytest
+from conftest import ROOT, TINY
 
 import elfs_jax
-from conftest import ROOT, TINY
 
 
 @pytest.fixture(scope='module')
@@ -20,13 +20,13 @@ def command(tmp_path_factory):
     shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
   for name in ('pyproject.toml', 'README.md', 'LICENSE'):
     shutil.copy(ROOT / name, source)
-  subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', folder, source],
-                 check=True)
+  pip = [sys.executable, '-m', 'pip']
+  subprocess.run([*pip, 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', folder, source], check=True)
   venv.create(folder / 'env', with_pip=False)
   site = next((folder / 'env/lib').glob('python*/site-packages'))
   wheel, = folder.glob('*.whl')
-  subprocess.run([sys.executable, '-m', 'pip', '--python', folder / 'env/bin/python', 'install', '-q', '--no-deps',
-                  '--no-index', wheel], check=True)
+  subprocess.run([*pip, '--python', folder / 'env/bin/python', 'install', '-q', '--no-deps', '--no-index', wheel],
+                 check=True)
   libraries = next(path for path in sys.path if path.endswith('site-packages'))
   (site / 'libraries.pth').write_text(f'{libraries}\n')  # The libraries alone: its own .pth files are not read.
   return folder / 'env/bin/elfs-jax'
@@ -62,7 +62,7 @@ def test_what_is_promised_is_there_and_no_more():
     assert getattr(elfs_jax, name) is not None
   assert set(dir(elfs_jax)) == {*elfs_jax.__all__, '__version__'}
   with pytest.raises(AttributeError, match='nothing'):
-    elfs_jax.nothing  # noqa: B018
+    elfs_jax.nothing
 
 
 def test_importing_it_is_light():

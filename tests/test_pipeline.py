@@ -5,11 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from conftest import run
 
 import elfs_jax
-from conftest import run
-from elfs_jax import cluster, data, evaluate, judge, neighbors, outcome, pipeline, proxy, select
-from elfs_jax.runtime import artifacts, stages as stages_lib, store
+from elfs_jax import cluster, evaluate, judge, neighbors, outcome, pipeline, proxy, select
+from elfs_jax.runtime import artifacts, store
+from elfs_jax.runtime import stages as stages_lib
 
 pytestmark = pytest.mark.usefixtures('one_device')
 
@@ -20,8 +21,10 @@ def test_artifacts_agree_with_each_other(tiny, blobs, tmp_path):
   chosen, metrics = run(tiny, images, tmp_path, labels)
   rows = list(csv.DictReader((tmp_path / 'coreset.csv').read_text().splitlines()))
   scores = dict(np.load(tmp_path / 'scores.npz'))
-  assert [int(r['index']) for r in rows] == np.load(tmp_path / 'coreset.npy').tolist() == chosen.indices.tolist()
-  assert list(rows[0])[:4] == ['rank', 'index', 'id', 'pseudo_label'] and [r['rank'] for r in rows][:3] == ['0', '1', '2']
+  indices = [int(row['index']) for row in rows]
+  assert indices == np.load(tmp_path / 'coreset.npy').tolist() == chosen.indices.tolist()
+  assert list(rows[0])[:4] == ['rank', 'index', 'id', 'pseudo_label']
+  assert [row['rank'] for row in rows][:3] == ['0', '1', '2']
   for row in rows:
     i = int(row['index'])
     assert row['id'] == str(i) and int(row['pseudo_label']) == scores['pseudo_label'][i]
@@ -177,7 +180,7 @@ def test_copies_are_neighbours_not_by_their_place_in_the_folder(tiny, tmp_path):
 
 
 def test_elfs_beats_random_where_noisy_and_redundant_examples_are_known(tiny, tmp_path):
-  """Half are near copies of their class's centre, a tenth lies half way to another class; the rest marks the borders."""
+  """Half are near copies of their class's centre, a tenth lies half way to another; the rest marks the borders."""
   rng = np.random.default_rng(0)
   centres = 3 * np.eye(4, 8)
   own, other = rng.permuted(np.tile(np.arange(4), (1000, 1)), axis=1)[:, :2].T

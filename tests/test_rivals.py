@@ -4,10 +4,12 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from elfs_jax import neighbors, select
-from elfs_jax.select import greedy, rivals, subspaces as zcore
+from elfs_jax.select import greedy, rivals
+from elfs_jax.select import subspaces as zcore
 
 N, CLASSES = 60, 4
 

@@ -4,11 +4,11 @@ import textwrap
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from elfs_jax import scores, select
-
 
 METHODS = ('coverage', 'double_end', 'stratified', 'random', 'hardest', 'easiest')
 

@@ -1,10 +1,12 @@
 """The settings files, and what they leave open."""
 import numpy as np
 import pytest
-
 from conftest import ROOT
-from elfs_jax import config as config_lib, pipeline
-from elfs_jax.training import networks, recipe as recipes
+
+from elfs_jax import config as config_lib
+from elfs_jax import pipeline
+from elfs_jax.training import networks
+from elfs_jax.training import recipe as recipes
 
 
 def test_every_settings_file_can_be_read():

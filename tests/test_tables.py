@@ -4,10 +4,11 @@ import types
 
 import numpy as np
 import pytest
+from conftest import run
 
 import elfs_jax
-from conftest import run
-from elfs_jax import cluster, config as config_lib, data, encoders, export, scores, select
+from elfs_jax import cluster, data, encoders, export, scores, select
+from elfs_jax import config as config_lib
 
 pytestmark = pytest.mark.usefixtures('one_device')
 
@@ -63,7 +64,8 @@ def test_a_score(tiny, toy, blobs, tmp_path):
   tiny.select.score = 'confusion'
   chosen, _ = run(tiny, blobs[0], tmp_path)
   assert 'confusion' in (tmp_path / 'coreset.csv').read_text().splitlines()[0] and listed('less sure')
-  np.testing.assert_allclose(select.difficulty(chosen.scores, 'confusion', seed=0), chosen.scores['confusion'], atol=1e-6)
+  found = select.difficulty(chosen.scores, 'confusion', seed=0)
+  np.testing.assert_allclose(found, chosen.scores['confusion'], atol=1e-6)
 
 
 def test_a_selection_method(tiny, toy, blobs, tmp_path):

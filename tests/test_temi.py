@@ -3,12 +3,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import on_devices
+from gaussians import CLASS_N, FAST, NEAR_NK, X_ND
 from sklearn.metrics import adjusted_rand_score
 
-from conftest import on_devices
 from elfs_jax import cluster
 from elfs_jax.cluster import heads as temi
-from gaussians import CLASS_N, FAST, NEAR_NK, X_ND
 
 
 def plain_temi_loss(student, teacher, prior, beta, student_temp, teacher_temp, momentum):

@@ -8,7 +8,8 @@ import optax
 import pytest
 
 from elfs_jax.runtime import mesh as mesh_lib
-from elfs_jax.training import architectures, loop as train, networks
+from elfs_jax.training import architectures, networks
+from elfs_jax.training import loop as train
 
 RECIPE = train.Recipe(width=4, batch=32, crop=1)
 N = 75  # Neither the shards nor the batch divide it.

@@ -11,8 +11,9 @@ import time
 
 import numpy as np
 
-from elfs_jax import (
-    checks, cluster, config as config_lib, data, evaluate, judge, pipeline, proxy, select, table as tables)
+from elfs_jax import checks, cluster, data, evaluate, judge, pipeline, proxy, select
+from elfs_jax import config as config_lib
+from elfs_jax import table as tables
 from elfs_jax.benchmark import compare, grade, methods, runs
 from elfs_jax.budget import floor_count
 from elfs_jax.runtime import artifacts, mesh, stages, store

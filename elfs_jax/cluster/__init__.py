@@ -9,7 +9,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from elfs_jax.cluster.centroids import (  # noqa: F401
-    Smoothing, estimate_num_classes, fit_kmeans, independent, kmeans, merged_kmeans, predict_kmeans, smooth)
+  Smoothing,
+  estimate_num_classes,
+  fit_kmeans,
+  independent,
+  kmeans,
+  merged_kmeans,
+  predict_kmeans,
+  smooth,
+)
 from elfs_jax.cluster.quality import agreement, best, information  # noqa: F401
 
 

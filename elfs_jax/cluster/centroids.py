@@ -10,7 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from elfs_jax.cluster import merging
 from elfs_jax.cluster.quality import GRADED_NEIGHBORS, check_num_classes, information, joint_shares
-from elfs_jax.vectors import fit_kmeans as fit, unit_rows
+from elfs_jax.vectors import fit_kmeans as fit
+from elfs_jax.vectors import unit_rows
 
 
 class Smoothing(NamedTuple):

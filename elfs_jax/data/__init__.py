@@ -4,4 +4,5 @@ from elfs_jax.data.labelled import labelled_rows
 from elfs_jax.data.labels import MAX_CLASSES
 from elfs_jax.data.sources import NAMES, SOURCES, Source
 
-__all__ = ['Dataset', 'load', 'from_memory', 'labelled_rows', 'with_labelled', 'with_labels', 'SOURCES', 'Source', 'NAMES', 'MAX_CLASSES']
+__all__ = ['Dataset', 'load', 'from_memory', 'labelled_rows', 'with_labelled', 'with_labels', 'SOURCES', 'Source',
+           'NAMES', 'MAX_CLASSES']

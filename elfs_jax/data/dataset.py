@@ -3,15 +3,17 @@
 Labels are optional everywhere, and only `evaluate` may see them.
 """
 import collections
-from collections.abc import Callable, Sequence
 import dataclasses
 import hashlib
 import numbers
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from elfs_jax import table
-from elfs_jax.data import decode as decoding, labels as labels_lib, sources
+from elfs_jax.data import decode as decoding
+from elfs_jax.data import labels as labels_lib
+from elfs_jax.data import sources
 from elfs_jax.data.labelled import labelled_rows
 
 BLOCK = 1 << 26  # Bytes of an array that are digested at a time.
@@ -181,7 +183,7 @@ def _check_size(size, what='size'):
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
              class_names=None, skipped=(), decode=None, content=None, root=None, labelled=None, where='input',
              labels_from=None):
-  """The one validator: checked arrays of matching lengths -> Dataset. `content`: a fingerprint of `images`, of files."""
+  """The one validator: checked arrays of matching lengths -> Dataset. `content`: the fingerprint of files."""
   if images is None and embeddings is None:
     raise ValueError('give images (uint8 [N,H,W,Ch]), embeddings (float [N,D]) or both')
   if (test_images is None) != (test_labels is None):

@@ -1,5 +1,4 @@
 """Decoding by Pillow: any image file -> uint8 RGB of one size, many at once in threads, within a bound on memory."""
-from collections.abc import Callable
 import concurrent.futures
 import contextlib
 import ctypes
@@ -9,11 +8,12 @@ import os
 import pathlib
 import threading
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
 BLOCK = 32  # Images that a thread takes at a time, at most.
-LARGE = 1 << 25  # Bytes of a picture after which free memory goes back to the system.
+LARGE = 1 << 24  # Bytes of a picture after which free memory goes back to the system.
 ORIENTATION = 0x0112  # The EXIF tag.
 
 

@@ -3,7 +3,6 @@
 So a hundred thousand photographs need no memory, and each is read once. The map lies in a cache folder, where the next
 run finds it and decodes only what has changed since, or else in a temporary file that is gone with the array.
 """
-from collections.abc import Callable, Sequence
 import contextlib
 import hashlib
 import json
@@ -11,6 +10,7 @@ import os
 import pathlib
 import secrets
 import tempfile
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -111,7 +111,7 @@ def _stem(key, shape):
 
 
 def _reuse(old, new):
-  """Copy into `new` what `old` knows of the same files. Returns: [M] the file's number in `old`, -1 if it is to read."""
+  """Copy into `new` what `old` knows of the same files. Returns: [M] their numbers in `old`, -1 if it is to read."""
   source = np.full(len(new.entries), -1)
   if old is None:
     return source
@@ -177,7 +177,7 @@ def _write_at(file, offset, content):
 
 
 def _finish(file, cache, stem, shape, new, old, source):
-  """Bring the images together in the file's beginning, with a header before them; in a cache, keep it. Returns: the map."""
+  """Move the images together behind a header, and in a cache keep the file. Returns: the map."""
   size, count = int(np.prod(shape)), 0
   before = {} if old is None else {i: row for row, i in enumerate(np.flatnonzero([not r for r in old.reasons]))}
   for i, reason in enumerate(new.reasons):
@@ -223,7 +223,7 @@ def _keep(temporary, stem, new):
 
 
 def _open(cache, stem, shape):
-  """The `_Kept` of a cache; None where there is none, where it is damaged, or the map is not the one it was made with."""
+  """The `_Kept` of a cache; None where there is none, it is damaged, or the map is not the one it was made with."""
   place = pathlib.Path(cache).expanduser()
   try:
     with np.load(place / f'{stem}.npz', allow_pickle=False) as table:

@@ -1,12 +1,13 @@
 """Labelled rows: which examples the user has labelled already, by id or by index."""
-from collections.abc import Mapping, Sequence
 import os
 import pathlib
 import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from elfs_jax.data import labels as labels_lib, npz
+from elfs_jax.data import labels as labels_lib
+from elfs_jax.data import npz
 
 COLUMNS = (*labels_lib.NAME_COLUMNS, 'index')
 
@@ -17,9 +18,9 @@ def labelled_rows(labelled, ids: Sequence[str]) -> tuple[np.ndarray, list | None
   Where all that is given are ids, they are taken as ids, compared as strings; else all must be indices.
 
   Args:
-    labelled: a .csv (with a column `id`, `path`, `file` or `filename`, or else `index`, and perhaps `label`), a .txt (an
-      id or an index a line) or an .npy of them; or in Python a sequence of ids or of indices, or a dict from them to
-      labels; None for none.
+    labelled: a .csv (with a column `id`, `path`, `file` or `filename`, or else `index`, and perhaps `label`), a .txt
+      (an id or an index a line) or an .npy of them; or in Python a sequence of ids or of indices, or a dict from them
+      to labels; None for none.
     ids: [N] unique.
   Returns: (int64 [m], rows in the order given; their m labels, strings from a file and whatever stands in a dict, or
     None where there are no labels).
@@ -93,8 +94,8 @@ def _rows(what, given, ids, indices=False):
       raise ValueError(f'{what}: there is no example {unknown!r}; give ids such as {ids[0]!r}, or indices from 0 to '
                        f'{len(ids) - 1}')
     if None in numbers:
-      raise ValueError(f'{what}: {given[rows.index(None)]!r} is an index and {given[numbers.index(None)]!r} an id; give '
-                       'one or the other')
+      raise ValueError(f'{what}: {given[rows.index(None)]!r} is an index and {given[numbers.index(None)]!r} an id; '
+                       'give one or the other')
     rows = numbers
   first = {}
   for name, row in zip(given, rows):

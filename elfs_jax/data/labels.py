@@ -1,9 +1,9 @@
 """Labels: files of them, by order or by name, folders named by class, and class names as class indices."""
 import collections
-from collections.abc import Sequence
 import csv
 import io
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 

@@ -8,18 +8,20 @@ features. Clusters then follow the classes better than those of the pixels (docs
 The same bits on every layout: each logical shard runs alone, with batch norm over its own examples; projections are
 gathered, so that every device computes the loss of the whole batch in the same shapes; gradients are one tree sum.
 """
+import math
 from collections.abc import Callable
 from functools import partial
-import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, PartitionSpec as P
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
-from elfs_jax.embed import FIT_ROWS, SIDE as PCA_SIDE, pca, scale, shrink
+from elfs_jax.embed import FIT_ROWS, pca, scale, shrink
+from elfs_jax.embed import SIDE as PCA_SIDE
 from elfs_jax.encoders.views import views
 from elfs_jax.runtime import mesh as devices
 

@@ -10,7 +10,7 @@ from elfs_jax import export
 
 
 def write(chosen: export.Chosen, folder: pathlib.Path) -> pathlib.Path:
-  """A folder with copies of the images, in the subfolders that they lay in; what was there of an earlier choice goes."""
+  """A folder with copies of the images, in the subfolders that they lay in; an earlier choice there goes."""
   target = folder / 'folder'
   with _replaced(target) as new:
     for name, path in zip(chosen.ids, export.paths_of(chosen), strict=True):

@@ -2,6 +2,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+COLUMNS = ('trained on', 'examples', 'mean', 'spread', '95 % interval')
 ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
 
 
@@ -78,7 +79,7 @@ def summary(metrics: Mapping[str, Any]) -> str:
                  f'{q["cluster_accuracy"]:.1%} (NMI {q["nmi"]:.2f})')
   if 'accuracy' in metrics:
     lines.append(f'test accuracy on {metrics["accuracy"]["test"]}, {_seeds(metrics)}:')
-    lines += [_line(row) for row in [('trained on', 'examples', 'mean', 'spread', '95 % interval', ''), *_rows(metrics)]]
+    lines += [_line(row) for row in [(*COLUMNS, ''), *_rows(metrics)]]
   if 'accuracy' in metrics or 'judge' not in metrics:
     lines.append(headline(metrics))
   return '\n'.join(lines)
@@ -95,7 +96,8 @@ def headline(metrics: Mapping[str, Any]) -> str:
   if 'accuracy' in metrics:
     found = metrics['accuracy']['summary']
     gap = 100 * (found['coreset']['mean'] - found['random']['mean'])
-    return f'{metrics["name"]} against random: {found["coreset"]["verdict"]} ({gap:+.1f} points, {_seeds(metrics)} each)'
+    verdict = found['coreset']['verdict']
+    return f'{metrics["name"]} against random: {verdict} ({gap:+.1f} points, {_seeds(metrics)} each)'
   if 'judge' in metrics:
     return 'Forecast without labels: ' + forecast(metrics['judge'])
   return f'{metrics["budget"]} of {metrics["n"]} examples chosen'
@@ -124,7 +126,7 @@ def tables(judged: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> list
   found = []
   if 'accuracy' in metrics:
     found.append({'title': 'Test accuracy', 'rows': [list(row) for row in _rows(metrics)],
-                  'columns': ['trained on', 'examples', 'mean', 'spread', '95 % interval', ''],
+                  'columns': [*COLUMNS, ''],
                   'note': f'On {metrics["accuracy"]["test"]}; {_seeds(metrics)} each.'})
   if judged:
     rows = [[f'{beta:g}', f'{scores.mean() * 100:.1f}', 'taken' if beta == judged['beta'] else '']

@@ -21,9 +21,10 @@ DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZip
 
 
 def fingerprint(*parts) -> str:
-  """A hex digest of arrays, numbers, strings, functions, and lists, tuples or dicts of them; equal content, equal digest.
+  """A hex digest of arrays, numbers, strings, functions, and lists, tuples or dicts of them.
 
-  A function counts by its name, a `functools.partial` by that and by its arguments. Raises: TypeError for other objects.
+  Equal content gives an equal digest. A function counts by its name, a `functools.partial` by that and by its
+  arguments. Raises: TypeError for other objects.
   """
   digest = hashlib.sha256()
   for part in parts:

@@ -11,8 +11,8 @@ import json
 import re
 
 import jax
-from jax.experimental import multihost_utils
 import numpy as np
+from jax.experimental import multihost_utils
 
 from elfs_jax.runtime import artifacts
 from elfs_jax.runtime.mesh import gather  # noqa: F401

@@ -23,13 +23,21 @@ from numpy.typing import ArrayLike, NDArray
 from elfs_jax import table
 from elfs_jax.budget import budget_count, floor_count, parse_budget
 from elfs_jax.select.band import (
-  choose_double_end, choose_easiest, choose_hardest, choose_random, choose_stratified, double_end, easiest, hardest,
-  random, stratified)
+  choose_double_end,
+  choose_easiest,
+  choose_hardest,
+  choose_random,
+  choose_stratified,
+  double_end,
+  easiest,
+  hardest,
+  random,
+  stratified,
+)
 from elfs_jax.select.candidates import Candidates, among
 from elfs_jax.select.cover import BALANCE, choose_coverage, class_weights, coverage, coverage_order, judge_weights
 from elfs_jax.select.order import break_ties, difficulty, hardness_order
-from elfs_jax.select.rivals import (
-  badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore)
+from elfs_jax.select.rivals import badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore
 
 __all__ = [
   'BALANCE', 'METHODS', 'Candidates', 'Method', 'among', 'badge', 'balanced', 'break_ties', 'budget_count', 'choose',

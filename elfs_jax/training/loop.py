@@ -4,8 +4,8 @@ Logical shard s of S owns a fixed random part of the examples, shuffles them eac
 batch. Each shard's gradient and batch norm are computed alone; sums over shards are one tree (`mesh.all_tree_sum`).
 So the bits do not depend on the number of devices, and dynamics never leave the device that owns the example.
 """
-from collections.abc import Callable
 import functools
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, PartitionSpec as P
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 from elfs_jax import dynamics
 from elfs_jax.runtime import mesh as mesh_lib

@@ -11,8 +11,8 @@ A source's function takes those of these arguments that it names, and returns a 
   progress: None, or called as progress(iterable, desc=..., total=...).
   cache: a folder for decoded images, or None.
 """
-from collections.abc import Callable
 import inspect
+from collections.abc import Callable
 from typing import NamedTuple
 
 from elfs_jax import table
@@ -38,8 +38,8 @@ SOURCES = {
                        'an .npy or .npz file of float embeddings [N,D]', sized=True, images=True),
   'fashion_mnist': Source('elfs_jax.data.sources.fashion_mnist:read', 'Fashion-MNIST, grey, 28x28', 'optional',
                           "the folder of the four IDX files; default where Debian's package puts them"),
-  'fashion_mnist_long_tail': Source('elfs_jax.benchmark.sets.variants:read_long_tail', 'Fashion-MNIST with classes that '
-                                    'grow rare', 'optional', 'as for fashion_mnist'),
+  'fashion_mnist_long_tail': Source('elfs_jax.benchmark.sets.variants:read_long_tail', 'Fashion-MNIST with classes '
+                                    'that grow rare', 'optional', 'as for fashion_mnist'),
   'fashion_mnist_dirty': Source('elfs_jax.benchmark.sets.variants:read_dirty', 'a quarter of Fashion-MNIST with near '
                                 'copies and unusable images', 'optional', 'as for fashion_mnist'),
   'cifar10': Source('elfs_jax.data.sources.tfds:cifar10', 'CIFAR-10, by TensorFlow Datasets', 'optional',

@@ -6,7 +6,7 @@ from elfs_jax.data.sources import folder
 
 
 def read(path, *, images=None, size=None, progress=None, cache=None) -> dict:
-  """An .npy of floats [N,D], or an .npz with `embeddings` and perhaps `labels` and `ids`; `images`: a folder or array."""
+  """An .npy of floats [N,D], or an .npz with `embeddings` and perhaps `labels` and `ids`; images: folder or file."""
   fields = npz.read(path, 'embeddings', ('labels', 'ids'))
   if images is None:
     return fields

@@ -29,8 +29,8 @@ def read(path, *, size=None, progress=None, cache=None) -> dict:
                            key=('folder', os.path.realpath(root)), progress=progress)
   skipped = [(_printable(name), reason) for name, reason in found.skipped]
   if found.images is None:
-    raise ValueError(f'{path}: none of {len(entries)} image files can be read ({skipped[0][0]}: {skipped[0][1]}); give a '
-                     'folder of sound images')
+    raise ValueError(f'{path}: none of {len(entries)} image files can be read ({skipped[0][0]}: {skipped[0][1]}); '
+                     'give a folder of sound images')
   kept = [entries[i] for i in found.rows]
   ids = [name for name, _, _ in kept]
   def anew(row, size):
