@@ -44,7 +44,7 @@ def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
   """The data set that the config names, its decoded images kept in the workdir; `data.load` has the errors."""
   settings = config.data
   cache = None if workdir is None else store.cache_in(workdir, _source(config))
-  return stages.everywhere(lambda: data.load(
+  return stages.on_each(lambda: data.load(
       settings.name, settings.path, images=settings.images, labels=settings.labels, labelled=settings.labelled,
       size=settings.size, progress=progress, cache=cache))
 
@@ -96,7 +96,7 @@ def _run_of(config, workdir, say, progress):
 @contextlib.contextmanager
 def _started(dataset, config, workdir, say, progress):
   """The run, its settings checked, in a workdir that no other run uses."""
-  stages.everywhere(lambda: checks.check(
+  stages.on_each(lambda: checks.check(
       config, len(dataset.ids), has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None,
       labelled=len(dataset.labelled)))
   current = _run_of(config, workdir, say, progress)
@@ -125,7 +125,9 @@ def _choose(run, config, dataset):
   difficulty = select.difficulty(scores, config.select.score, seed=config.seed)
   candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled)
   budget = budget_count(config.select.budget, len(embeddings))
-  beta, judged = _beta(run, config, embeddings, candidates, num_classes, budget)
+  # The judge grades what will be labelled in all, as if none of it were yet.
+  beta, judged = _beta(run, config, embeddings, candidates._replace(labelled=()), num_classes,
+                       budget + len(dataset.labelled))
   indices = select.choose(config.select.method, candidates, budget, beta, seed=config.seed,
                           balance=config.select.balance)
   run.say(words.choice(len(indices), len(embeddings), config.select, beta, judged))
@@ -210,7 +212,7 @@ def _beta(run, config, embeddings, candidates, num_classes, budget):
   clusterings = stage(run, 'clusterings', cluster.independent, embeddings=embeddings, num_classes=num_classes,
                       neighbors=_nearest, count=settings.clusterings, seed=config.seed)
   covers = select.METHODS[how.method].covers
-  choose = functools.partial(select.choose_among, method=how.method, candidates=candidates._replace(labelled=()),
+  choose = functools.partial(select.choose_among, method=how.method, candidates=candidates,
                              balance=how.balance, seed=config.seed, **select.constants(how.method))
   judged = stage(
       run, f'judge_{budget}', judge.verdict, embeddings=embeddings, clusterings=clusterings, budget=budget,

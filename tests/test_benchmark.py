@@ -44,7 +44,7 @@ def test_every_method_gets_a_row_and_a_stopped_run_goes_on(small, blobs, tmp_pat
 
 def test_a_second_run_waits_for_its_own_workdir(small, blobs, tmp_path):
   dataset = data.from_memory(images=blobs[0], labels=blobs[1])
-  with workdir.alone(tmp_path), pytest.raises(ValueError, match='another run is at work'):
+  with workdir.held(tmp_path), pytest.raises(ValueError, match='another run is at work'):
     benchmark.run(dataset, small, tmp_path, say=lambda _: None)
 
 

@@ -258,7 +258,7 @@ def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value,
 
 
 @pytest.mark.parametrize('shards, words', [
-    (128, 'proxy.batch=64 must be a multiple of mesh.shards=128'), (0, 'mesh.shards=0 must be a power of two'),
+    (128, 'proxy.batch=64 must be a multiple of mesh.shards=128'), (0, 'mesh.shards=0 must be a whole number, at least 1'),
     (3, 'mesh.shards=3 must be a power of two'), (256, 'fewer than two of 360')])
 def test_shards_that_the_proxy_cannot_have(tiny, blobs, tmp_path, shards, words):
   tiny.mesh.shards = shards
@@ -400,7 +400,7 @@ def test_the_seed_reaches_every_stage(tiny, blobs, tmp_path, monkeypatch):
     monkeypatch.setattr(module, name, watched)
   rng = np.random.default_rng(0)
   watch(embed, 'pca')
-  watch(embed, 'best')
+  watch(embed, 'consistencies')
   watch(self_supervised, 'embed', rng.normal(size=(120, 8)).astype(np.float32))
   watch(centroids, 'kmeans', blobs[1])
   watch(centroids, 'merged_kmeans', blobs[1])

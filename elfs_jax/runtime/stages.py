@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from elfs_jax.runtime import artifacts, hosts, mesh
-from elfs_jax.runtime.hosts import check_same, on_lead  # noqa: F401 (for who runs stages)
+from elfs_jax.runtime.hosts import check_same, on_each, on_lead  # noqa: F401 (for who runs stages)
 
 VERSION = 7  # Part of every key: raise it when the results of many stages change for the same settings.
 SUPPLIED = ('mesh', 'progress', 'state', 'on_epoch')

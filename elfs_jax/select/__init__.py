@@ -50,22 +50,22 @@ class Method(NamedTuple):
   """A way to choose a coreset."""
   function: str | Callable     # 'elfs_jax.module:name' or the function itself; its signature is above
   help: str
-  drops_hardest: bool          # it drops a share beta of the hardest
-  is_elfs: bool                # it is a form of ELFS, and reports call it so
-  network: str | None          # 'mlp' or 'small': the proxy's network that it was published with, or ours with ours
+  drops_hardest: bool = False  # it drops a share beta of the hardest
+  is_elfs: bool = False        # it is a form of ELFS, and reports call it so
+  network: str = 'mlp'         # 'mlp' or 'small': the proxy's network that it was published with, or ours with ours
   covers: bool = False         # it covers what it drops too: the judge begins at the least beta (`judge.verdict`)
 
 
 METHODS: dict[str, Method] = {
   'coverage': Method(choose_coverage, 'what covers all others, without the hardest (ours)', drops_hardest=True,
-                     is_elfs=True, network='mlp', covers=True),
+                     is_elfs=True, covers=True),
   'double_end': Method(choose_double_end, 'the hardest after those dropped (ELFS as published)', drops_hardest=True,
                        is_elfs=True, network='small'),
   'stratified': Method(choose_stratified, 'evenly over the range of difficulty, without the hardest (CCS)',
                        drops_hardest=True, is_elfs=False, network='small'),
-  'random': Method(choose_random, 'uniformly at random', drops_hardest=False, is_elfs=False, network='mlp'),
-  'hardest': Method(choose_hardest, 'the hardest', drops_hardest=False, is_elfs=False, network='mlp'),
-  'easiest': Method(choose_easiest, 'the easiest', drops_hardest=False, is_elfs=False, network='mlp'),
+  'random': Method(choose_random, 'uniformly at random'),
+  'hardest': Method(choose_hardest, 'the hardest'),
+  'easiest': Method(choose_easiest, 'the easiest'),
 }
 
 
