@@ -11,7 +11,8 @@ _SERVER = multiprocessing.get_context('forkserver')
 _SERVER.set_forkserver_preload([
     'jax', 'flax.linen', 'optax', 'orbax.checkpoint', 'scipy.stats', 'sklearn.cluster', 'matplotlib.figure',
     'elfs_jax.cli', 'elfs_jax.pipeline', 'elfs_jax.benchmark.harness', 'elfs_jax.cluster.heads',
-    'elfs_jax.cluster.centroids', 'elfs_jax.encoders.self_supervised', 'elfs_jax.report.page', 'elfs_jax.runtime.hosts'])
+    'elfs_jax.cluster.centroids', 'elfs_jax.encoders.self_supervised', 'elfs_jax.report.page',
+    'elfs_jax.runtime.hosts'])
 LAUNCH = f"""
 import runpy
 runpy.run_path({str(pathlib.Path(__file__).parent.parent / 'launch.py')!r}, run_name='__main__')

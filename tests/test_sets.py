@@ -46,7 +46,7 @@ def test_a_config_for_each(name):
   assert config.data.name == name and config.data.name in data.NAMES and config.select.budget == '10%'
   assert config.cluster.num_classes == {'clipart': 12, 'emoji': 9, 'glyphs': 62, 'synthetic': 8}.get(name, 10)
   assert config.proxy.flip == config.evaluate.flip == ('fashion' in name or name in ('clipart', 'emoji'))
-  assert f'python launch.py --config=configs/{name}.py' in (ROOT / f'configs/{name}.py').read_text()
+  assert f'elfs-jax --config={name}' in (ROOT / f'configs/{name}.py').read_text()
 
 
 # Emoji
@@ -142,7 +142,7 @@ def test_icons_are_gathered_as_the_config_says(tmp_path):
     (themes / place).parent.mkdir(parents=True, exist_ok=True)
     Image.new('RGBA', (48, 48), (255, 0, 0, 255 * ('go' in place))).save(themes / place)
   text = (ROOT / 'configs/icons.py').read_text()
-  script = text[text.index('  for kind'):text.index('  python launch')]
+  script = text[text.index('  for kind'):text.index('  elfs-jax')]
   assert '/usr/share/icons/' in script and 'cut -d/ -f5' in script
   script = script.replace('/usr/share/icons', 'themes').replace('cut -d/ -f5', 'cut -d/ -f2')
   subprocess.run(['sh', '-c', script], cwd=tmp_path, check=True)
