@@ -19,6 +19,7 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
 
 import jax
 import numpy as np
+import prepared
 import pytest
 
 from elfs_jax import config as config_lib
@@ -28,7 +29,7 @@ from elfs_jax.runtime import mesh
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = {'mesh.shards': 2, 'embed.method': 'pca', 'cluster.method': 'kmeans', 'neighbors.k': 10, 'proxy.width': 4,
         'proxy.epochs': 2, 'judge.steps': 20, 'judge.folds': 1, 'judge.clusterings': 3, 'evaluate.steps': 10,
-        'evaluate.seeds': 2, 'evaluate.width': 4, 'cluster.num_classes': 4}
+        'evaluate.seeds': 2, 'evaluate.width': 4, 'evaluate.network': 'mlp', 'cluster.num_classes': 4}
 
 # A test that needs files of a Debian package is skipped where it isn't installed. STRICT: it fails then. BARE: it is
 # skipped in any case, as on a machine with only Python.
@@ -94,11 +95,14 @@ def on_devices(script, counts=(1, 8)):
   return [run.communicate()[0].strip() for run in runs]
 
 
-def launch(*arguments, devices=1, cwd=ROOT, tiny=True):
-  """Run launch.py as a user does, shrunk; returns the finished process."""
+def launch(*arguments, devices=1, cwd=ROOT, tiny=True, fresh=False):
+  """Run launch.py, shrunk; returns the finished process. fresh: as a user does, with nothing imported before."""
   shrunk = [f'--config.{name}={value}' for name, value in TINY.items()] if tiny else []
   given = {a.split('=')[0] for a in arguments}
+  arguments = [*[s for s in shrunk if s.split('=')[0] not in given], *map(str, arguments)]
   environment = os.environ | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
   environment.pop('NPROC', None)
-  return subprocess.run([sys.executable, str(ROOT / 'launch.py'), *[s for s in shrunk if s.split('=')[0] not in given],
-                         *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment)
+  if fresh:
+    return subprocess.run([sys.executable, str(ROOT / 'launch.py'), *arguments], capture_output=True, text=True,
+                          cwd=cwd, env=environment)
+  return prepared.start(arguments, cwd=cwd, environment=environment)()

@@ -130,7 +130,8 @@ def test_rows_of_other_settings_are_kept_apart(small, blobs, tmp_path):
 def test_the_network_learns_from_images(small, blobs, tmp_path):
   dataset = data.from_memory(images=blobs[0], labels=blobs[1])
   small.update_from_flattened_dict({'benchmark.methods': 'random', 'benchmark.seeds': 1, 'benchmark.steps': 60,
-                                    'benchmark.classifier': 'network', 'benchmark.rates': (0.5,), 'evaluate.crop': 0})
+                                    'benchmark.classifier': 'network', 'benchmark.rates': (0.5,), 'evaluate.crop': 0,
+                                    'evaluate.network': 'small'})
   rows = benchmark.run(dataset, small, tmp_path, say=lambda _: None)
   assert rows[0]['accuracy'] > 0.6
 
@@ -158,7 +159,8 @@ def test_the_command(tmp_path, blobs):
 @pytest.mark.parametrize('classifier', ['head', 'network'])
 def test_what_is_chosen_is_graded_on_a_fifth_that_no_seed_shares(small, blobs, tmp_path, monkeypatch, classifier):
   small.update_from_flattened_dict({'benchmark.classifier': classifier, 'benchmark.methods': 'balanced',
-                                    'benchmark.rates': (0.5,), 'benchmark.steps': 30, 'proxy.network': 'mlp'})
+                                    'benchmark.rates': (0.5,), 'benchmark.steps': 30, 'proxy.network': 'mlp',
+                                    'evaluate.network': 'small'})
   seen = []
   if classifier == 'head':
     def grade(embeddings, candidates, labels, held_out, *, steps, seed):

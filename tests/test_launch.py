@@ -33,7 +33,7 @@ def test_the_command_and_python_agree_on_any_number_of_devices(arrays, blobs, tm
   common = ('--config=configs/arrays.py', f'--config.data.path={arrays}', '--config.mesh.shards=4',
             '--config.evaluate.enabled=False', '--config.select.budget=30')
   for devices in (1, 4):
-    process = launch(*common, f'--workdir={tmp_path}/{devices}', devices=devices)
+    process = launch(*common, f'--workdir={tmp_path}/{devices}', devices=devices, fresh=devices == 1)
     assert process.returncode == 0, process.stderr
     assert 'forecast without labels' in process.stdout and 'results in' in process.stdout
   one, four = (np.load(tmp_path / str(d) / 'scores.npz') for d in (1, 4))
@@ -46,9 +46,9 @@ def test_the_command_and_python_agree_on_any_number_of_devices(arrays, blobs, tm
 
 
 def test_help_is_fast_and_lists_every_field():
-  launch('--help', tiny=False)
+  launch('--help', tiny=False, fresh=True)
   start = time.monotonic()
-  process = launch('--help', tiny=False)
+  process = launch('--help', tiny=False, fresh=True)
   assert time.monotonic() - start < 10  # Two seconds on an idle machine; tests share theirs.
   assert process.returncode == 0 and '--workdir' in process.stdout
   words = ' '.join(process.stdout.split())

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.usefixtures('one_device')
 
 def test_artifacts_agree_with_each_other(tiny, blobs, tmp_path):
   images, labels = blobs
+  tiny.evaluate.network = 'small'
   chosen, metrics = run(tiny, images, tmp_path, labels)
   rows = list(csv.DictReader((tmp_path / 'coreset.csv').read_text().splitlines()))
   scores = dict(np.load(tmp_path / 'scores.npz'))
