@@ -116,6 +116,7 @@ def _source(config, identity=None):
 def _choose(run, config, dataset):
   source, settings = _source(config, dataset.identity), json.loads(config.to_json())
   stages.check_same('images or embeddings', dataset.identity)
+  stages.check_same('labelled rows', dataset.labelled)
   store.claim(run.workdir, source, settings)
   embeddings, method = _embed(run, config, dataset)
   k = config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
@@ -141,9 +142,11 @@ def _embed(run, config, dataset):
   """Embeddings float32 [N,D], and the method that made them."""
   method = config.embed.method
   if dataset.embeddings is not None:
-    if method == 'given':
-      return dataset.embeddings, 'given'
-    return stage(run, 'embed', embed.scale, embeddings=Known(dataset.embeddings, dataset.identity)), 'given'
+    embeddings = dataset.embeddings
+    if method != 'given':
+      embeddings = stage(run, 'embed', embed.scale, embeddings=Known(embeddings, dataset.identity))
+    run.say(words.embedding('given', embeddings.shape[1], {}))
+    return embeddings, 'given'
   given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': config.mesh.shards,
            'neighbors': stages.on_lead(_nearest)}
   found, scores = {}, {}
