@@ -165,9 +165,14 @@ def perceptron(x, activation, dtype):
 
 
 def attention(q, k, v):
-  """softmax(q k / sqrt(d)) v per head, with the softmax in float32: [B, N or M, heads, d] each -> [B, N, heads, d]."""
-  weights = jnp.einsum('bnhd,bmhd->bhnm', q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
-  return jnp.einsum('bhnm,bmhd->bnhd', nn.softmax(weights).astype(v.dtype), v)
+  """softmax(q k / sqrt(d)) v per head, with the softmax in float32: [B, N or M, heads, d] each -> [B, N, heads, d].
+
+  With the heads moved to the front, the products are plain batches of matrices: on the CPU the whole network takes a
+  sixth less time than over the axes as they stand, or with `jax.nn.dot_product_attention`.
+  """
+  q, k, v = (a.transpose(0, 2, 1, 3) for a in (q * q.shape[-1] ** -0.5, k, v))
+  weights = nn.softmax(jnp.matmul(q, k.swapaxes(2, 3), preferred_element_type=jnp.float32))
+  return jnp.matmul(weights.astype(v.dtype), v).transpose(0, 2, 1, 3)
 
 
 def cut(images, patch):
@@ -181,7 +186,8 @@ def rotation(grid, depth, first):
   """DINOv3's rotary embedding: by which angles to turn the queries and keys.
 
   A patch's coordinates are those of its middle, row before column, from -1 to 1 over the picture. A quarter of a head's
-  `depth` channels have one period each for the row, the next quarter for the column, and the second half the same again.
+  `depth` channels have one period each for the row, the next quarter for the column, and the second half the same
+  again. The periods are float32, as in timm and transformers; the authors' files round them to bfloat16.
 
   Args:
     grid: patches along a side.
@@ -279,8 +285,8 @@ def table(network: ViT) -> list[tuple[str, str, Callable[[np.ndarray], np.ndarra
     rows += layer('head', 'projection')
   if network.output == 'pooled':
     rows += [('attn_pool.latent', 'pool/query', as_is)] + norm('attn_pool.norm', 'pool/norm')
-    rows += [row for theirs, ours in (('q', 'q'), ('kv', 'kv'), ('proj', 'proj'), ('mlp.fc1', 'fc1'), ('mlp.fc2', 'fc2'))
-             for row in layer(f'attn_pool.{theirs}', f'pool/{ours}')]
+    for name in ('q', 'kv', 'proj', 'mlp.fc1', 'mlp.fc2'):
+      rows += layer(f'attn_pool.{name}', f'pool/{name.removeprefix("mlp.")}')
   return rows
 
 
