@@ -83,7 +83,7 @@ def _clip(size, patch, width):
 
 
 def _siglip(version, weights):
-  # GELU is exact, as timm has it in this network; the authors' code approximates it by tanh (some 1e-4 in the features).
+  # GELU is exact, as timm has it here; the authors' code approximates it by tanh (about 1e-4 in the features).
   return _vit(f'vit_base_patch16_siglip_224.{weights}', f'{version} ViT-B/16: trained with captions', HALF, **BASE,
               patch=16, output='pooled')
 
