@@ -1,14 +1,17 @@
-"""Vision encoders that never saw a label: images in, embeddings out.
+"""Vision encoders that never saw a label of the user's: images in, embeddings out.
 
-`ENCODERS` is the table of those that make embeddings for a run. Every entry's function is called as
-`function(images, *, seed, ...)`, with those fields of the config's section `embed` that its signature names, and
-returns float32 [N, D]. Where its signature names them it is also given `mesh`, `shards`, `neighbors` (a callable,
-embeddings and k -> int [N, k]), `progress`, `state` and `on_epoch`.
+`ENCODERS` is the table of those that make embeddings for a run: two that are made on the spot, and those that others
+trained (`zoo.PRETRAINED`, one file per family beside it). An entry's function is called with those fields of the
+config's section `embed` that its signature names, and returns float32 [N, D]. Where its signature names them it is also
+given `images` uint8 [N,H,W,Ch], `pixels` ((rows, size) -> uint8 images decoded at that size), `count` N, `name`, `seed`,
+`mesh`, `shards`, `neighbors` (a callable, embeddings and k -> int [N, k]), `progress`, `state` and `on_epoch`.
 
-Pretrained encoders are not here yet; `load` will come to this file, one file per family beside it.
+`load` gives a pretrained encoder by itself, from Python.
 """
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from elfs_jax.encoders.zoo import PRETRAINED
 
 
 class Encoder(NamedTuple):
@@ -18,8 +21,17 @@ class Encoder(NamedTuple):
   images: bool = True
 
 
-ENCODERS = {
+ENCODERS: dict[str, Encoder] = {
     'pca': Encoder('elfs_jax.embed:pca', 'principal components of the pixels'),
     'self_supervised': Encoder('elfs_jax.encoders.self_supervised:embed',
                                'a small network, trained in place on the images'),
+    **{name: Encoder('elfs_jax.encoders.pretrained:embed', row.help) for name, row in PRETRAINED.items()},
 }
+
+
+def __getattr__(name: str) -> Any:
+  """`load`, imported when it is asked for, so that the table can be read without JAX."""
+  if name == 'load':
+    from elfs_jax.encoders.pretrained import load
+    return load
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

