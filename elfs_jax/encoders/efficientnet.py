@@ -1,7 +1,7 @@
 """EfficientNet-Lite: small convolutional networks that run well without a GPU.
 
-EfficientNet (Tan and Le, ICML 2019, arXiv 1905.11946) in the variant for small machines: without squeeze-and-excitation,
-ReLU6 in place of swish, the first and the last layers not widened. Padding is TensorFlow's, where it was trained.
+EfficientNet (Tan and Le, ICML 2019, arXiv 1905.11946) in the variant for small machines: without
+squeeze-and-excitation, ReLU6 in place of swish, the first and the last layers not widened. Padding is TensorFlow's, where it was trained.
 """
 import math
 from collections.abc import Mapping
@@ -46,7 +46,8 @@ class Block(nn.Module):
 class EfficientNetLite(nn.Module):
   """Normalised pictures float32 [B, size, size, 3] -> the pooled features float32 [B, 1280].
 
-  Attributes: `widen` the channels and `deepen` the stages by these factors; `size` of the pictures; `dtype` of products.
+  Attributes: `widen` the channels and `deepen` the stages by these factors; `size` of the pictures; `dtype` of the
+  products.
   """
   widen: float = 1.
   deepen: float = 1.

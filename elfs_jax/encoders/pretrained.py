@@ -11,6 +11,7 @@ import tempfile
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -80,6 +81,40 @@ class Encoder:
 def _rows_each(platform):
   """Pictures per device and batch. On the CPU few of them, whose layers stay in its caches."""
   return 8 if platform == 'cpu' else 128
+
+
+def embed(pixels: Callable, count: int, name: str, *, weights: str | None = None, seed: int = 0, chunk: int = 512,
+          state=None, on_epoch: Callable | None = None, progress: Callable | None = None) -> np.ndarray:
+  """Embed all images of a source with a pretrained encoder, a chunk at a time.
+
+  Args:
+    pixels: (rows int [n], size) -> uint8 [n,size,size,Ch], the images decoded at that size.
+    count: how many there are, N.
+    name, weights, seed: as in `load`.
+    chunk: images that are held at a time; it changes no embedding.
+    state: what `on_epoch` was given, to go on from there.
+    on_epoch: called as on_epoch(chunks done, [rows done, embeddings so far]) after each chunk.
+    progress: called as progress(iterable, desc=, total=).
+  Returns: float32 [N, width], as the encoder gives them.
+  Raises: as `load`.
+  """
+  encoder = load(name, weights, seed=seed)
+  found = np.zeros((count, encoder.width), np.float32)
+  done = 0
+  if state is not None:
+    done = int(state[0])
+    found[:done] = state[1]
+  def rows_left():
+    for start in range(done, count, chunk):
+      rows = np.arange(start, min(start + chunk, count))
+      found[rows] = encoder(pixels(rows, encoder.input_size))
+      if on_epoch:
+        on_epoch(start // chunk + 1, [np.int64(rows[-1] + 1), found[:rows[-1] + 1]])
+      yield from rows
+  left = count - done
+  for _ in progress(rows_left(), desc=f'embedding with {name}', total=left) if progress else rows_left():
+    pass
+  return found
 
 
 def load(name: str, weights: str | os.PathLike | None = None, *, seed: int = 0, devices=None) -> Encoder:
@@ -216,7 +251,8 @@ def answers(url: str) -> bool:
 
 
 def _absent(name, row, why):
-  return f'{name}: its weights are not on this machine and {why}: fetch {address(row)} and set embed.weights to the file'
+  return (f'{name}: its weights are not on this machine and {why}: fetch {address(row)} and set embed.weights to the '
+          'file')
 
 
 def _first_line(error):

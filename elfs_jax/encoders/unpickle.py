@@ -113,8 +113,8 @@ class Machine:
 
   def find(self, name):
     if name not in _ALLOWED:
-      raise ValueError(f'it names {short(name.replace(" ", "."))}, which is no part of a tensor; nothing was run. Such a '
-                       'file may be an attack, or hold more than weights: get the weights alone')
+      raise ValueError(f'it names {short(name.replace(" ", "."))}, which is no part of a tensor; nothing was run. Such '
+                       'a file may be an attack, or hold more than weights: get the weights alone')
     self.push(_ALLOWED[name])
 
   def find_on_stack(self):

