@@ -226,9 +226,10 @@ def test_what_decides_an_embedding_is_a_parameter(digits):
     other = embed.pca(images, **changed)
     assert other.shape != plain.shape or (other != plain).any(), changed
   candidates = {'pca': plain, 'few': plain[:, :3]}
-  scores = embed.best(candidates)[1]
+  scores = embed.consistencies(candidates)
+  assert embed.best(candidates) == (max(scores, key=scores.get), scores)
   for changed in ({'rows': 100}, {'numbers': (5,)}, {'graded_neighbors': 3}):
-    assert embed.best(candidates, **changed)[1] != scores, changed
+    assert embed.consistencies(candidates, **changed) != scores, changed
 
 
 def test_epochs_and_batch_left_open_follow_the_number_of_images():

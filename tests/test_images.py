@@ -4,6 +4,7 @@ import gc
 import inspect
 import io
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def test_the_map_is_read_only_and_gone_with_the_data_set(photos, tmp_path, monke
   place.mkdir()
   monkeypatch.setattr('tempfile.tempdir', str(place))
   def mapped():
-    return str(place) in open('/proc/self/maps').read()
+    return str(place) in pathlib.Path('/proc/self/maps').read_text()
   dataset = data.load('folder', photos, size=8)
   assert isinstance(dataset.images, np.memmap) and list(place.iterdir()) == []
   with pytest.raises(ValueError, match='read-only'):

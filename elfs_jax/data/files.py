@@ -226,7 +226,7 @@ def _open(cache, stem, shape):
   """The `_Kept` of a cache; None where there is none, it is damaged, or the map is not the one it was made with."""
   place = pathlib.Path(cache).expanduser()
   try:
-    with np.load(place / f'{stem}.npz', allow_pickle=False) as table:
+    with open(place / f'{stem}.npz', 'rb') as opened, np.load(opened, allow_pickle=False) as table:
       entries = list(map(Entry, _unpack(table['names']), table['sizes'].tolist(), table['mtimes'].tolist()))
       reasons, digests, notes, made = _unpack(table['reasons']), table['digests'], table['notes'], table['map'].tolist()
     with open(place / f'{stem}.npy', 'rb') as file:

@@ -22,13 +22,14 @@ def read(path, needed: str, optional: tuple[str, ...] = ()) -> dict[str, np.ndar
   if file.is_dir():
     raise ValueError(f"{path}: a folder, not an .npy or .npz file of {needed}; data.name='folder' reads folders")
   try:
-    content = np.load(file, allow_pickle=False)
-    if isinstance(content, np.ndarray):
-      return {needed: content}
-    with content:
-      if needed in content.files:
-        return {key: content[key] for key in (needed, *optional) if key in content.files}
-      names = ', '.join(content.files) or 'nothing'
+    with open(file, 'rb') as opened:  # Given the path, NumPy leaves a damaged one open.
+      content = np.load(opened, allow_pickle=False)
+      if isinstance(content, np.ndarray):
+        return {needed: content}
+      with content:
+        if needed in content.files:
+          return {key: content[key] for key in (needed, *optional) if key in content.files}
+        names = ', '.join(content.files) or 'nothing'
   except DAMAGED as error:
     # NumPy takes what it does not know for a pickle, and advises to load it all the same.
     unknown = isinstance(error, ValueError) and 'pickle' in str(error)
