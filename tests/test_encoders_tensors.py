@@ -143,9 +143,9 @@ def test_reads_what_torch_saves(new, protocol, tmp_path):
   kinds = ('float32', 'float16', 'bfloat16', 'float64', 'int64', 'int32', 'int16', 'int8', 'uint8', 'bool')
   state = collections.OrderedDict((kind, torch.arange(6).reshape(2, 3).to(getattr(torch, kind))) for kind in kinds)
   whole = torch.arange(24.).reshape(4, 6)
-  state |= {'turned': whole.T, 'part': whole[1:3, 2:4], 'shares': whole, 'scalar': torch.tensor(7), 'empty': torch.ones(0, 3),
-            'parameter': torch.nn.Parameter(torch.ones(2)), 'channels_last': torch.rand(2, 3, 4, 5).to(
-                memory_format=torch.channels_last)}
+  state |= {'turned': whole.T, 'part': whole[1:3, 2:4], 'shares': whole, 'scalar': torch.tensor(7),
+            'empty': torch.ones(0, 3), 'parameter': torch.nn.Parameter(torch.ones(2)),
+            'channels_last': torch.rand(2, 3, 4, 5).to(memory_format=torch.channels_last)}
   state._metadata = {'': {'version': 1}}
   for wrap in (lambda s: s, lambda s: {'epoch': 3, 'state_dict': s}):
     torch.save(wrap(state), tmp_path / 'x.pth', _use_new_zipfile_serialization=new, pickle_protocol=protocol)
@@ -182,8 +182,9 @@ def test_attacks_are_refused_and_nothing_runs(protocol, form, nested, tmp_path):
     assert not proof.exists()
 
 
-@pytest.mark.parametrize('name', ['os.system', 'builtins.eval', 'posix.system', 'torch.load', 'numpy.load', 'torch.hub.load',
-                                  'collections.deque', 'torch._utils._rebuild_tensor_v3', 'codecs.encode', 'copyreg._reconstructor'])
+@pytest.mark.parametrize('name', [
+    'os.system', 'builtins.eval', 'posix.system', 'torch.load', 'numpy.load', 'torch.hub.load', 'collections.deque',
+    'torch._utils._rebuild_tensor_v3', 'codecs.encode', 'copyreg._reconstructor'])
 def test_the_name_that_is_refused_is_said(name, tmp_path):
   call = Raw(named(name) + encode(('x',)) + b'R')
   refused(zipped({'a': call}, {}), tmp_path, name)
@@ -209,7 +210,8 @@ def test_the_name_that_is_refused_is_said(name, tmp_path):
     b'0', b'1', b'2', b'a', b's', b'u', b't', b'R', b'b', b'Q', b'.',  # on an empty stack
     b'(' * 100_000, b']' + b'q\x00h\x00a' * 10, b'}q\x00X\x01\x00\x00\x00ah\x00s', b')' + b'\x85' * 100_000,
     b'](' + b')' + b'\x85' * 100_000 + b'e', b'}' + b')' + b'\x85' * 100_000 + b'Ns', b'\x8a\xff' + b'\x7f' * 255,
-    encode('x') + b'Q', encode(('storage', 1, 2)) + b'Q', encode(('module', named('torch.FloatStorage'), '0', 'cpu', 1)) + b'Q',
+    encode('x') + b'Q', encode(('storage', 1, 2)) + b'Q',
+    encode(('module', named('torch.FloatStorage'), '0', 'cpu', 1)) + b'Q',
     named('torch.FloatStorage') + b')R', named('torch._utils._rebuild_tensor_v2') + encode((1, 2, 3, 4)) + b'R',
     named('collections.OrderedDict') + encode(([('a', 1)],)) + b'R', b')N}b',
 ])
@@ -230,7 +232,8 @@ def test_sizes_that_lie(tmp_path):
       ((6,), (1,), storage('0', 5), 0),  # less
       ((6,), (1,), storage('0', 2**62), 0), ((6,), (1,), storage('0', -6), 0), ((6,), (1,), storage('0', True), 0),
       ((7,), (1,), storage('0', 6), 0), ((6,), (2,), storage('0', 6), 0), ((6,), (1,), storage('0', 6), 1),
-      ((6,), (1,), storage('0', 6), -1), ((6,), (-1,), storage('0', 6), 5), ((2**40, 2**40), (0, 0), storage('0', 6), 0),
+      ((6,), (1,), storage('0', 6), -1), ((6,), (-1,), storage('0', 6), 5),
+      ((2**40, 2**40), (0, 0), storage('0', 6), 0),
       ((6, 6), (0, 1), storage('0', 6), 0), ((2**70,), (1,), storage('0', 6), 0), ((6,), (2**70,), storage('0', 6), 0),
       ((0, 2**62, 2**62), (1, 1, 1), storage('0', 6), 0), ((1,) * 100, (1,) * 100, storage('0', 6), 0),
       ((6,), (), storage('0', 6), 0), ((True,), (1,), storage('0', 6), 0),

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from elfs_jax.encoders import vit, zoo
+from elfs_jax.encoders import vit, vit_network, zoo
 
 torch = pytest.importorskip('torch')
 safetensors = pytest.importorskip('safetensors.numpy')
@@ -73,7 +73,7 @@ def ours(row, tensors, images, **changed):
   network = vit.build(options)
   def run(params, images):
     return network.apply({'params': params}, images, mutable='intermediates',
-                         capture_intermediates=lambda module, _: isinstance(module, vit.Block))
+                         capture_intermediates=lambda module, _: isinstance(module, vit_network.Block))
   embeddings, kept = jax.jit(run)(vit.convert(tensors, options), images)
   blocks = [kept['intermediates'][f'block_{i}']['__call__'][0] for i in range(options['depth'])]
   return np.asarray(embeddings), list(map(np.asarray, blocks))

@@ -1,7 +1,8 @@
 """EfficientNet-Lite: small convolutional networks that run well without a GPU.
 
 EfficientNet (Tan and Le, ICML 2019, arXiv 1905.11946) in the variant for small machines: without
-squeeze-and-excitation, ReLU6 in place of swish, the first and the last layers not widened. Padding is TensorFlow's, where it was trained.
+squeeze-and-excitation, ReLU6 in place of swish, the first and the last layers not widened. Padding is TensorFlow's,
+where it was trained.
 """
 import math
 from collections.abc import Mapping
