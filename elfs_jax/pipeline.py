@@ -152,7 +152,9 @@ def _embed(run, config, dataset):
            'pixels': Known(dataset.pixels, dataset.identity)}
   found, scores = {}, {}
   for name in encoders.candidates(dataset.images, dataset.root) if method == 'auto' else (method,):
-    function = table.load(encoders.ENCODERS[name].function)
+    function, licence = table.load(encoders.ENCODERS[name].function), encoders.licence_of(name)
+    if licence:
+      run.say(licence)
     arguments = table.accepted(function, config.embed, given | {'name': name})
     found[name] = stage(run, f'embed_{name}', function, **arguments)
   if len(found) > 1:

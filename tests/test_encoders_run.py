@@ -4,6 +4,7 @@ import pytest
 from conftest import run
 from PIL import Image
 
+import elfs_jax
 from elfs_jax import data, encoders, pipeline
 from elfs_jax.encoders import pretrained, zoo
 
@@ -76,6 +77,30 @@ def test_auto_takes_one_for_colour_pictures_of_a_folder_where_it_is_installed(mo
     assert encoders.candidates(images, folder) == ('pca', 'self_supervised')
   monkeypatch.setattr(encoders.importlib.util, 'find_spec', lambda name: None)
   assert encoders.candidates(colour, '/pictures') == ('pca', 'self_supervised')
+
+
+def test_a_function_from_python_embeds_the_images_a_batch_at_a_time(tiny, blobs, tmp_path):
+  sizes = []
+  def encoder(images):
+    sizes.append(len(images))
+    return images.reshape(len(images), -1)[:, :7].astype(np.float64)
+  tiny.embed.method = 'given'
+  images = np.concatenate([blobs[0]] * 3)[:300]
+  coreset = elfs_jax.select_coreset(images, budget=20, num_classes=4, beta=0.1, encoder=encoder, config=tiny,
+                                    workdir=tmp_path)
+  assert sizes == [256, 44]
+  np.testing.assert_array_equal(np.load(tmp_path / 'embeddings.npy'), images.reshape(300, -1)[:, :7])
+  assert len(coreset.indices) == 20
+  with pytest.raises(ValueError, match='give images, and no embeddings'):
+    elfs_jax.select_coreset(embeddings=images.reshape(300, -1), budget=20, encoder=encoder, config=tiny)
+  with pytest.raises(ValueError, match='3 embeddings for 300 images'):
+    elfs_jax.select_coreset(images, budget=20, encoder=lambda batch: np.eye(3)[:2 if len(batch) > 99 else 1],
+                            config=tiny, workdir=tmp_path / 'bad')
+
+
+def test_a_licence_with_conditions_is_said_when_the_encoder_is_named():
+  assert 'DINOv3 licence' in encoders.licence_of('dinov3_vits16') and 'CC BY-NC' in encoders.licence_of('swav_resnet50')
+  assert encoders.licence_of('efficientnet_lite2') is encoders.licence_of('pca') is None
 
 
 def test_every_encoder_of_the_table_can_be_named(tiny, blobs, tmp_path):

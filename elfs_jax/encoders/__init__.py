@@ -35,6 +35,14 @@ ENCODERS: dict[str, Encoder] = {
 OF_PHOTOGRAPHS = 'efficientnet_lite2'  # What `auto` takes for a folder of colour pictures, where it is installed.
 
 
+def licence_of(name: str) -> str | None:
+  """A line on the licence of a pretrained encoder that is not free for every use; None for others."""
+  row = PRETRAINED.get(name)
+  if row is None or row.commercial:
+    return None
+  return f'  the weights of {name} are not free for every use: {row.licence}'
+
+
 def candidates(images: np.ndarray, folder: str | None) -> tuple[str, ...]:
   """The encoders that `embed.method=auto` judges, without labels.
 
