@@ -4,13 +4,13 @@ random and from k-means.
   python benchmarks/clusterings.py --data=digits                             PCA of the pixels
   python benchmarks/clusterings.py --data=fashion_mnist --embeddings=runs/fashion_mnist/embeddings.npy
 
-A row per method and seed: accuracy (Hungarian), NMI, agreement and information of the 10 nearest neighbours (neither sees
-a label), the share of k-means labels that TEMI changed, and the CPU seconds of the process.
+A row per method and seed: accuracy (Hungarian), NMI, agreement and information of the 10 nearest neighbours (neither
+sees a label), the share of k-means labels that TEMI changed, and the CPU seconds of the process.
 """
 import time
 
-from absl import app, flags
 import numpy as np
+from absl import app, flags
 
 from elfs_jax import cluster, data, embed, evaluate, neighbors
 
@@ -32,12 +32,12 @@ def main(_):
   for seed in range(SEEDS.value):
     methods = {'k-means plain': lambda: (cluster.kmeans(x, classes, seed=seed), None),
                'k-means smoothed': lambda: (cluster.kmeans(x, classes, neighbors=near, seed=seed), None),
-               'k-means merged': lambda: (cluster.merged_kmeans(x, classes, near, seed=seed), None)}
+               'k-means merged': lambda: (cluster.merged_kmeans(x, classes, neighbors=near, seed=seed), None)}
     if TEMI.value:
       methods['TEMI random'] = lambda: temi('random', 20 if large else 40)
       methods['TEMI from k-means'] = lambda: temi('kmeans', 8 if large else 40)
     def temi(init, epochs):
-      found = cluster.temi(x, near, classes, init=init, epochs=epochs, seed=seed, **schedule)
+      found = cluster.temi(x, classes, neighbors=near, init=init, epochs=epochs, seed=seed, **schedule)
       return found.labels, found.changed
     for name, method in methods.items():
       start = time.process_time()

@@ -2,13 +2,13 @@
 
   python benchmarks/proxy.py --data=digits --embeddings=runs/digits/embeddings.npy --figure=aum.png
 
-Three tables over seeds, all at one prune rate, by the MLP on the embeddings as proxy and (with true labels) as classifier:
-Spearman correlation of AUM with that of the longest training, and accuracy, for each number of epochs; accuracy as a
-growing share of true labels is replaced by random ones; and, with --figure, the distribution of AUM under pseudo-labels
-and under true labels.
+Three tables over seeds, all at one prune rate, by the MLP on the embeddings as proxy and (with true labels) as
+classifier: Spearman correlation of AUM with that of the longest training, and accuracy, for each number of epochs;
+accuracy as a growing share of true labels is replaced by random ones; and, with --figure, the distribution of AUM under
+pseudo-labels and under true labels.
 """
-from absl import app, flags
 import numpy as np
+from absl import app, flags
 from scipy import stats
 
 from elfs_jax import cluster, config, data, embed, evaluate, judge, neighbors, proxy, select
@@ -37,10 +37,11 @@ def main(_):
     pseudo = cluster.kmeans(pool, classes, neighbors=graph[0], seed=seed)
     def aum(labels, epochs=40):
       recipe = recipes.recipe_of(config.get_config().proxy, pool)
-      return proxy.dynamics_scores(pool, labels, classes, recipe, epochs=epochs, mesh=mesh.data_mesh(16), seed=seed)['aum']
+      scores = proxy.dynamics_scores(pool, labels, classes, recipe, epochs=epochs, mesh=mesh.data_mesh(16), seed=seed)
+      return scores['aum']
     def accuracies(scores):
-      cuts = [select.cut('coverage', graph, pseudo, proxy.difficulty({'aum': s}, 'aum', seed=seed), 1 - RATE.value,
-                         BETA.value, seed) for s in scores]
+      candidates = [select.Candidates(*graph, pseudo, select.difficulty({'aum': s}, 'aum', seed=seed)) for s in scores]
+      cuts = [select.choose('coverage', each, 1 - RATE.value, BETA.value, seed=seed) for each in candidates]
       return judge.grade(x, split.pool[np.stack(cuts)], y[None], split.test, steps=1000, seed=seed)[:, 0]
     runs = [aum(pseudo, epochs) for epochs in EPOCHS]
     by_epochs.append([[stats.spearmanr(run, runs[-1])[0] for run in runs], accuracies(runs)])
@@ -67,7 +68,8 @@ def draw(pseudo_aum, true_aum, pseudo, truth):
   wrong, picture = majority[pseudo] != truth, Figure(figsize=(7, 3.2), layout='constrained')
   left, right = picture.subplots(1, 2, sharey=True)
   bins = np.linspace(min(pseudo_aum.min(), true_aum.min()), 1, 60)
-  left.hist([pseudo_aum[~wrong], pseudo_aum[wrong]], bins, stacked=True, label=['rightly clustered', 'wrongly clustered'])
+  left.hist([pseudo_aum[~wrong], pseudo_aum[wrong]], bins, stacked=True,
+            label=['rightly clustered', 'wrongly clustered'])
   right.hist(true_aum, bins, color='tab:green', label='true labels')
   for axes, title in ((left, 'pseudo-labels'), (right, 'true labels')):
     axes.set(title=f'AUM under {title}', xlabel='AUM', yscale='log')

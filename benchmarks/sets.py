@@ -4,11 +4,11 @@
 
 Reads the rows of each file's last settings; prints Markdown, and draws the gains over random.
 """
+import numpy as np
 from absl import app, flags
 from matplotlib import figure
-import numpy as np
 
-from elfs_jax.benchmark import compare, harness as benchmark
+from elfs_jax.benchmark import compare, runs
 
 SHOWN = ('elfs', 'facility_location', 'k_center', 'd2', 'd2_cut', 'zcore', 'badge', 'typiclust', 'balanced',
          'double_end_fixed')
@@ -22,7 +22,7 @@ LEAST = -8  # Points; what is below is drawn at the edge, as an arrow.
 def main(argv):
   if len(argv) < 2:
     raise app.UsageError('name the runs.csv of one or more benchmarks')
-  rows = [last(benchmark.read(file)) for file in argv[1:]]
+  rows = [last(runs.read(file)) for file in argv[1:]]
   tables = [compare.table(own) for own in rows]
   known = {row['method'] for own in rows for row in own}
   shown = [method for method in SHOWN if method in known]
@@ -91,7 +91,8 @@ def draw(tables, names):
       gains = [next(entry.gain for entry in table[rate] if entry.method == method) for table in tables]
       mean, low, high = 100 * np.array(gains).T
       place, inside = np.arange(len(names)) + 0.13 * (turn - 2), mean >= LEAST
-      axes.errorbar(place[inside], mean[inside], (np.nan_to_num(mean - low)[inside], np.nan_to_num(high - mean)[inside]),
+      bars = np.nan_to_num(mean - low)[inside], np.nan_to_num(high - mean)[inside]
+      axes.errorbar(place[inside], mean[inside], bars,
                     fmt='o', color=color, markersize=5 if method == 'elfs' else 3.5, elinewidth=0.9, label=method)
       axes.plot(place[~inside], np.full((~inside).sum(), LEAST + 0.3), 'v', color=color, markersize=5)
     axes.set(title=f'{rate:.0%} pruned', xticks=np.arange(len(names)), ylim=(LEAST, None))

@@ -1,23 +1,25 @@
 """How fast a classifier trains with its dynamics recorded, beside PyTorch and beside the machine's own limit.
 
-  python benchmarks/training.py                                                  what two CPU cores can do in minutes
-  python benchmarks/training.py --networks=mlp,small,resnet18 --images=50000 --epochs=4 --peer        a GPU, CIFAR's shape
+  python benchmarks/training.py                                                    what two CPU cores can do in minutes
+  python benchmarks/training.py --networks=mlp,small,resnet18 --images=50000 --epochs=4 --peer    a GPU, CIFAR's shape
 
-Random colour images, 32x32, that lie on the device; views are cropped and mirrored. Images a second over whole epochs, the
-first left out, since it compiles. With --peer (needs PyTorch): its ResNet-18 on the same batches, data on the device, in
-bfloat16 and channels last on a GPU, without views or dynamics. The limit is a large matrix product in the same precision.
+Random colour images, 32x32, that lie on the device; views are cropped and mirrored. Images a second over whole epochs,
+the first left out, since it compiles. With --peer (needs PyTorch): its ResNet-18 on the same batches, data on the
+device, in bfloat16 and channels last on a GPU, without views or dynamics. The limit is a large matrix product in the
+same precision.
 """
 import time
 
-from absl import app, flags
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import app, flags
 
 from elfs_jax.runtime import mesh
-from elfs_jax.training import loop as train, networks
+from elfs_jax.training import loop as train
+from elfs_jax.training import networks
 
-NETWORKS = flags.DEFINE_list('networks', ['mlp', 'small'], f'Of {", ".join(networks.NAMES)}.')
+NETWORKS = flags.DEFINE_list('networks', ['mlp', 'small'], f'Of {", ".join(networks.NETWORKS)}.')
 SHARDS = flags.DEFINE_list('shards', ['1', '16'], 'Numbers of logical shards.')
 IMAGES = flags.DEFINE_integer('images', 4096, 'How many.')
 EPOCHS = flags.DEFINE_integer('epochs', 3, 'Epochs.', lower_bound=2)

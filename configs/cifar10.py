@@ -1,11 +1,12 @@
 """CIFAR-10, with the hyper-parameters of ELFS (arXiv 2406.04273; eltsai/elfs).
 
   pip install -e '.[tfds]'   # and prepare it once; the error says how
-  python launch.py --config=configs/cifar10.py --config.data.path=FOLDER --config.select.budget=10%
+  elfs-jax --config=cifar10 --config.data.path=FOLDER --config.select.budget=10%
 
 Embeddings here come from pixels or from an encoder trained in place; the paper's come from pretrained DINO.
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

@@ -6,7 +6,7 @@ some pictures are nearly blank, long series differ by a number, and the largest 
 smallest. These settings were fixed before the first run.
 
   apt-get install openclipart-png   # 131 MB; or --config.data.path=FOLDER that holds its folders
-  python launch.py --config=configs/clipart.py
+  elfs-jax --config=clipart
 """
 from elfs_jax import config as base
 

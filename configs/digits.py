@@ -1,6 +1,6 @@
 """scikit-learn's 1,797 digits: real images and no download; a first look in a minute or two.
 
-  python launch.py
+  elfs-jax
 """
 from elfs_jax import config as base
 

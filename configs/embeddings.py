@@ -1,6 +1,6 @@
 """My own embeddings: an .npy of floats [N,D]; with images if there are any, else the proxy is an MLP on the embeddings.
 
-  python launch.py --config=configs/embeddings.py --config.data.path=EMBEDDINGS.npy --config.select.budget=500
+  elfs-jax --config=embeddings --config.data.path=EMBEDDINGS.npy --config.select.budget=500
   ... --config.data.images=IMAGES.npy (or .npz, or a folder)
 """
 from elfs_jax import config as base

@@ -1,9 +1,10 @@
 """Fashion-MNIST, 60,000 real images of 10 kinds of clothing, with the fast recipe for two cores.
 
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
-  python launch.py --config=configs/fashion_mnist.py
+  elfs-jax --config=fashion_mnist
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

@@ -5,9 +5,10 @@ noise, blur, occlusion, inversion or darkness. The ids in `coreset.csv` say whic
 `01234:noise`. A fixed seed makes it. The test set is Fashion-MNIST's, clean.
 
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
-  python launch.py --config=configs/fashion_mnist_dirty.py
+  elfs-jax --config=fashion_mnist_dirty
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

@@ -4,9 +4,10 @@ As in Cao et al. 2019 (arXiv 1906.07413) at an imbalance of 100; a fixed seed sa
 set is Fashion-MNIST's, 1,000 of each, so rare classes matter as much as common ones, and `select.balance` says so.
 
   apt-get install dataset-fashion-mnist   # or --config.data.path=FOLDER with its four IDX files
-  python launch.py --config=configs/fashion_mnist_long_tail.py
+  elfs-jax --config=fashion_mnist_long_tail
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

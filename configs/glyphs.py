@@ -27,7 +27,7 @@ and 8,432 for the test (112 MB installed). Debian 13 lacks fonts-arapey and font
     fonts-staypuft fonts-summersby fonts-tiresias fonts-tlwg-kinnari-ttf fonts-tlwg-norasi-ttf fonts-tlwg-purisa-ttf \
     fonts-tlwg-typewriter-ttf fonts-tlwg-umpush-ttf fonts-triod-postnaja fonts-tuffy fonts-vollkorn \
     fonts-yanone-kaffeesatz
-  python launch.py --config=configs/glyphs.py   # or --config.data.path=FOLDER of .ttf and .otf files
+  elfs-jax --config=glyphs   # or --config.data.path=FOLDER of .ttf and .otf files
 """
 from elfs_jax import config as base
 

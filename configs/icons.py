@@ -11,7 +11,7 @@ by looking at this set.
       -type f -name '*.png' -path '*/48*/*' -path "*/$kind*/*" |
       while read file; do cp $file icons/$kind/$(echo $file | cut -d/ -f5)-${file##*/}; done
   done
-  python launch.py --config=configs/icons.py   # or --config.data.path=FOLDER
+  elfs-jax --config=icons   # or --config.data.path=FOLDER
 """
 from elfs_jax import config as base
 

@@ -1,11 +1,12 @@
 """ImageNet-1K, with the hyper-parameters of ELFS (arXiv 2406.04273; eltsai/elfs).
 
   pip install -e '.[tfds]'   # and prepare it once; the error says how
-  python launch.py --config=configs/imagenet.py --config.data.path=FOLDER --config.select.budget=10%
+  elfs-jax --config=imagenet --config.data.path=FOLDER --config.select.budget=10%
 
 Images are stored at 160 pixels (98 GB as uint8, over the devices); the paper trains at 224 and tests at 256/224.
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

@@ -1,11 +1,12 @@
 """STL-10, the 5,000 labelled images, with the hyper-parameters of ELFS (arXiv 2406.04273; eltsai/elfs).
 
   pip install -e '.[tfds]'   # and prepare it once; the error says how
-  python launch.py --config=configs/stl10.py --config.data.path=FOLDER --config.select.budget=10%
+  elfs-jax --config=stl10 --config.data.path=FOLDER --config.select.budget=10%
 
 At its own 96 pixels.
 """
-from elfs_jax import config as base, presets
+from elfs_jax import config as base
+from elfs_jax import presets
 
 
 def get_config():

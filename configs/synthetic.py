@@ -5,7 +5,7 @@ tells nothing; the ids in `coreset.csv` say which: `core:17`, `border:3`, `noise
 At 90 % pruned an MLP of scikit-learn reaches 97.1 +- 0.5 % with the best known choice (80 % borders, 20 % cores),
 92.7 +- 0.8 % with a random one (made with 5 seeds) and 96.2 % with all.
 
-  python launch.py --config=configs/synthetic.py
+  elfs-jax --config=synthetic
 """
 from elfs_jax import config as base
 

@@ -2,28 +2,67 @@
 import dataclasses
 import os
 import pathlib
-import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import config as config_lib, data
-from elfs_jax.runtime import hosts, mesh
+from elfs_jax import config as config_lib
+from elfs_jax import data, export
+from elfs_jax.runtime import mesh, progress, store
+
+if TYPE_CHECKING:
+  import pandas
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Coreset:
-  """The chosen examples and what led to them."""
-  indices: np.ndarray        # int64 [n], hardest first
-  scores: dict               # name -> float32 [N]: aum, forgetting, correctness, el2n
-  pseudo_labels: np.ndarray  # int32 [N]
-  beta: float | None         # the fraction dropped from the hard end; None for methods without
-  workdir: pathlib.Path      # with coreset.csv, report.html and the rest
-  ids: list                  # [N] strings: of a folder each image's path in it, without those that can't be read
+  """The chosen examples and what led to them. In a notebook it shows its report."""
+  indices: np.ndarray             # int64 [n], hardest first
+  scores: dict[str, np.ndarray]   # name -> float32 [N]: aum, forgetting, correctness, el2n
+  pseudo_labels: np.ndarray       # int32 [N]
+  beta: float | None              # the fraction left out at the hard end; None for methods without
+  workdir: pathlib.Path           # with coreset.csv, report.html and the rest
+  ids: list[str]                  # [N]; of a folder the path of each image in it, without those that can't be read
+  root: pathlib.Path | None = None  # the folder that the ids are paths in; None where they are not
+  forecast: str | None = None     # what a run without labels expects against a random choice, where it was asked
+
+  @property
+  def paths(self) -> list[pathlib.Path]:
+    """The files of the chosen images, hardest first. Raises: ValueError where the images have no files."""
+    chosen = [self.ids[i] for i in self.indices]
+    root = self.root
+    return export.paths_of(export.Chosen(chosen, None if root is None else [root / name for name in chosen]))
+
+  def to_frame(self) -> 'pandas.DataFrame':
+    """A row for each chosen example, hardest first: `index`, `id`, `pseudo_label` and a column for each score."""
+    try:
+      import pandas
+    except ImportError:
+      raise ImportError('to_frame() needs pandas: pip install pandas') from None
+    columns = {'index': self.indices, 'id': [self.ids[i] for i in self.indices],
+               'pseudo_label': self.pseudo_labels[self.indices]}
+    return pandas.DataFrame(columns | {name: self.scores[name][self.indices] for name in sorted(self.scores)})
+
+  def export(self, target: str) -> pathlib.Path:
+    """Hand the choice over: see `elfs_jax.export.EXPORTS`. Returns: the file or folder written."""
+    return export.write(self.workdir, target)
+
+  def __repr__(self) -> str:
+    beta = '' if self.beta is None else f', beta={self.beta:g}'
+    return f"Coreset({len(self.indices):,} of {len(self.ids):,} examples{beta}, workdir='{self.workdir}')"
+
+  def _repr_html_(self) -> str:
+    import html
+    page = html.escape((self.workdir / 'report.html').read_text('utf-8'))
+    return f'<iframe srcdoc="{page}" style="width:100%;height:40rem;border:1px solid #8884" title="report"></iframe>'
 
 
-def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='auto', workdir=None, seed=0,
-                   config=None):
+def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | float | str,
+                   num_classes: int | None = None, beta: float | str = 'auto', labelled: Any = None, labels: Any = None,
+                   workdir: str | os.PathLike | None = None, seed: int = 0, verbose: bool = False,
+                   config: ConfigDict | None = None) -> Coreset:
   """Choose the `budget` examples worth labelling, without any label.
 
   On several hosts (after `jax.distributed.initialize()`) each calls it alike and gets the same.
@@ -32,44 +71,67 @@ def select_coreset(images=None, *, embeddings=None, budget, num_classes, beta='a
     images: uint8 [N,H,W] or [N,H,W,Ch], or a folder's path, or a `data.Dataset`.
     embeddings: float [N,D], alone or of the same examples as `images`, which are then an array.
     budget: a count (500), a fraction (0.1) or words ('10%').
-    num_classes: clusters to look for, int; None estimates it.
-    beta: the fraction of N dropped from the hard end, or 'auto' to search it without labels; in place of the config's.
+    num_classes: clusters to look for; None estimates it.
+    beta: the fraction of N left out at the hard end, or 'auto' to search it without labels; in place of the config's.
+    labelled: examples that are labelled already, as indices or ids, or ids -> labels as a dict, or a file that names
+      them. They count as covered and are not chosen; `budget` counts new ones.
+    labels: with `labelled`, their labels, one each, kept with the data. Without, N labels that the choice is compared
+      with random ones by, once it is made. They decide nothing.
     workdir: folder for results (on the first host), reused where nothing changed; default a new temporary folder.
     seed: of everything random; in place of the config's.
+    verbose: print what the command prints. Else there is a progress bar alone.
     config: from `elfs_jax.config.get_config()`, for other settings; the arguments above override it. Default: the
-      fast recipe, for a folder with mirrored views, as `launch.py` uses it.
+      fast recipe, for a folder with mirrored views, as the command uses it.
   Returns: `Coreset`.
   Raises: ValueError or FileNotFoundError, in one line that names the input and the mend.
   """
   mesh.pin_threads()
   from elfs_jax import pipeline
-  in_folder = isinstance(images, (str, os.PathLike))
-  if embeddings is not None and (in_folder or isinstance(images, data.Dataset)):
-    raise ValueError('embeddings= go with an array of images or stand alone, not with a folder or a Dataset: read the '
-                     "images into an array, or use elfs_jax.data.load('embeddings', FILE, images=FOLDER)")
+  config = _settings(config, isinstance(images, (str, os.PathLike)))
+  with config.ignore_type():  # A copy holds each field to the type of its last value.
+    config.select.budget, config.select.beta = _plain(budget), _plain(beta)
+    config.cluster.num_classes, config.seed = _plain(num_classes), _plain(seed)
+  folder = store.temporary() if workdir is None else pathlib.Path(workdir).expanduser()
+  dataset = _dataset(images, embeddings, config, folder)
+  if labelled is not None:
+    dataset = data.with_labelled(dataset, labelled, labels)
+  elif labels is not None:
+    dataset = data.with_labels(dataset, labels)
+  say: Callable[[str], Any] = print if verbose else _silent
+  chosen, metrics = pipeline.run(dataset, config, folder, say=say, progress=progress.bar)
+  return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, folder, dataset.ids,
+                 None if dataset.root is None else pathlib.Path(dataset.root),
+                 metrics.get('forecast'))
+
+
+def _settings(config, in_folder):
   if config is None:
     config = config_lib.pictures() if in_folder else config_lib.get_config()
   if not isinstance(config, ConfigDict):
     raise ValueError(f'config= is a {type(config).__name__}: give what elfs_jax.config.get_config() or read(FILE) '
                      'returns')
-  config = config.copy_and_resolve_references()
-  if config.data.labels is not None and not in_folder:
-    raise ValueError(f'data.labels={config.data.labels!r} goes with a folder: give elfs_jax.data.from_memory(images, '
-                     'labels=...) as images')
+  return config.copy_and_resolve_references()
+
+
+def _dataset(images, embeddings, config, workdir):
+  """The data set that the arguments are, and its name in the config."""
+  from elfs_jax import pipeline
+  in_folder = isinstance(images, (str, os.PathLike))
+  if embeddings is not None and (in_folder or isinstance(images, data.Dataset)):
+    raise ValueError('embeddings= go with an array of images or stand alone, not with a folder or a Dataset: read the '
+                     "images into an array, or use elfs_jax.data.load('embeddings', FILE, images=FOLDER)")
   if in_folder:
     config.data.name, config.data.path = 'folder', str(images)
-    dataset = hosts.on_each(
-        lambda: data.load('folder', str(images), labels=config.data.labels, size=config.data.size))
-  elif isinstance(images, data.Dataset):
-    dataset, config.data.name = images, 'memory'
-  else:
-    dataset, config.data.name = data.from_memory(images=images, embeddings=embeddings), 'memory'
-  with config.ignore_type():  # A copy holds each field to the type of its last value.
-    config.select.budget, config.select.beta = _plain(budget), _plain(beta)
-    config.cluster.num_classes, config.seed = _plain(num_classes), _plain(seed)
-  workdir = pathlib.Path(workdir or hosts.from_lead(lambda: tempfile.mkdtemp(prefix='elfs_jax_'))).expanduser()
-  chosen, _ = pipeline.run(dataset, config, workdir, say=lambda _: None, progress=pipeline.bar)
-  return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, workdir, dataset.ids)
+    return pipeline.read_data(config, workdir)
+  if config.data.labels is not None:
+    raise ValueError(f'data.labels={config.data.labels!r} goes with a folder: give elfs_jax.data.from_memory(images, '
+                     'labels=...) as images')
+  config.data.name = 'memory'
+  return images if isinstance(images, data.Dataset) else data.from_memory(images=images, embeddings=embeddings)
+
+
+def _silent(line: str) -> None:
+  pass
 
 
 def _plain(value):

@@ -1,39 +1,43 @@
 """Budgets: a count (500) or a fraction of N (0.1, '10%'). A fraction f means floor(f * N + 1e-9) examples."""
+import math
 import numbers
 
 import numpy as np
 
+KINDS = 'must be a count such as 500 or a fraction such as 0.1 or 10%'
 
-def budget_count(budget, n):
+
+def budget_count(budget: int | float | str, n: int) -> int:
   """The number of examples that `budget` means for n examples. Raises: ValueError if out of range or none."""
   given = budget
   if isinstance(budget, str):
     budget = parse_budget(budget)
   if isinstance(budget, bool) or not isinstance(budget, numbers.Real):
-    raise ValueError(f'budget={budget!r} must be a count such as 500 or a fraction such as 0.1 or 10%')
+    raise ValueError(f'budget={budget!r} {KINDS}')
   if isinstance(budget, numbers.Integral):
     count = int(budget)
   elif 0 < budget <= 1:
     count = floor_count(budget, n)
     if count == 0:
-      raise ValueError(f'budget={given} of {n} examples is less than one example: take at least {1 / n:.2g}')
+      least = math.ceil(1e6 / n) / 1e6
+      raise ValueError(f'budget={given} of {n} examples is less than one example: give at least {least:g}')
   else:
-    raise ValueError(f'budget={given} must be a whole count or a fraction in (0, 1], at most 100%')
+    raise ValueError(f'budget={given} is out of range: give a whole count, or a fraction above 0 and up to 1 (100%)')
   if not 1 <= count <= n:
-    raise ValueError(f'budget={given} must be between 1 and the number of examples, {n}')
+    raise ValueError(f'budget={given} is out of range: there are {n} examples, so give a count from 1 to {n}')
   return count
 
 
-def parse_budget(text):
+def parse_budget(text: str) -> int | float:
   """A budget as people type it: '10%' or '0.1' a fraction, '500' a count. Raises: ValueError otherwise."""
   try:
     if text.strip().endswith('%'):
       return float(text.strip()[:-1]) / 100
     return float(text) if any(c in text for c in '.eE') else int(text)
   except ValueError:
-    raise ValueError(f'budget={text!r} must be a count such as 500 or a fraction such as 0.1 or 10%') from None
+    raise ValueError(f'budget={text!r} {KINDS}') from None
 
 
-def floor_count(fraction, n):
+def floor_count(fraction: float, n: int) -> int:
   """floor(fraction * n), safe against 0.29 * 100 = 28.999..."""
   return int(np.floor(fraction * n + 1e-9))

@@ -1,7 +1,7 @@
-"""The settings of a run and their defaults: the fast recipe, for two CPU cores.
+"""The settings of a run: each field with its default, what it means and what it may be.
 
-`configs/*.py` start from here; `elfs_jax.select_coreset` uses this as it is. `None` means: chosen from the data, as the
-comment says. A field whose default is a plain value keeps its type; `Any` fields take what people type.
+`configs/*.py` start from `get_config()`; `elfs_jax.select_coreset` uses it as it is: the fast recipe, for two CPU
+cores. `None` means: chosen from the data, as the field's text says.
 """
 import difflib
 import inspect
@@ -9,149 +9,211 @@ import pathlib
 import re
 import runpy
 import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, config_dict
 
-from elfs_jax import select
+from elfs_jax import cluster, data, encoders, select
+from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
+from elfs_jax.scores import SCORES
+from elfs_jax.training.networks import NETWORKS
+
+PACKAGE = pathlib.Path(__file__).parent
+CONFIGS = next(folder for folder in (PACKAGE / 'configs', PACKAGE.parent / 'configs') if folder.is_dir())
+MAX_SEED = 2 ** 31  # scikit-learn's end at 2 ** 32, and some stages count up from it.
 
 
-def _any(default=None):
-  """A field without a type: '500' is a count, '0.1' a fraction, '10%' and 'auto' stay words."""
-  field = config_dict.placeholder(object)
-  field.set(default)
-  return field
+class Field(NamedTuple):
+  """One setting."""
+  default: Any
+  help: str
+  bound: Bound               # What it may be; it also says how what is typed is read.
 
 
-def _path():
-  """A field for a path, a string: 2024 and 1e5 are names. None, where it is typed, is the word: `read_paths`."""
-  return config_dict.placeholder(str)
+def _training(network: str) -> dict[str, Field]:
+  """The fields that the sections `proxy` and `evaluate` share; `network`: what None means there."""
+  return {
+      'network': Field(None, f'what is trained; None: {network}', one_of(NETWORKS, none=True)),
+      'width': Field(16, 'channels of the network small, and a 16th of the hidden units of mlp', whole(1)),
+      'batch': Field(None, 'examples a step; None: 256, or 64 below 10,000 examples', whole(1, none=True)),
+      'learning_rate': Field(0.1, 'at the start, falling by a cosine', number(above=0)),
+      'final_rate': Field(1e-4, 'the learning rate at the end', number(least=0)),
+      'momentum': Field(0.9, 'of the gradient', number(least=0, below=1)),
+      'nesterov': Field(True, "Nesterov's momentum, which looks ahead", flag()),
+      'weight_decay': Field(5e-4, 'of all weights', number(least=0)),
+      'crop': Field(None, 'pixels of reflect padding before a random crop; None: an eighth of the side',
+                    whole(0, none=True)),
+      'flip': Field(False, 'a mirror image shows the same thing: some views are mirrored', flag()),
+      'resized_crop': Field(False, 'crops of random size, as on ImageNet, in place of padding', flag()),
+  }
 
 
-def read_paths(config):
-  """Paths typed as None become None."""
-  for name in ('path', 'images', 'labels'):
-    if config.data[name] == 'None':
-      config.data[name] = None
+def _fields() -> dict[str, Field]:
+  """Every field, in the order in which the data flows; the choices are read from their tables."""
+  return {
+      'seed': Field(0, 'of everything random', whole(0, MAX_SEED - 1)),
+
+      'data.name': Field('digits', 'where the data comes from', words(data.SOURCES)),
+      'data.path': Field(None, 'the file or folder, for the sources that need one', path()),
+      'data.images': Field(None, 'with embeddings: the images that they came from, a folder or a file', path()),
+      'data.labels': Field(None, "a file of labels, or 'folders' (a folder for each class); used by the comparison "
+                           'alone', path()),
+      'data.labelled': Field(None, 'a file that names the examples that are labelled already: they count as covered '
+                             'and are not chosen', path()),
+      'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),
+
+      'embed.method': Field('auto', 'how images become vectors; given: your own embeddings as they are; auto: the best '
+                            'one, found without labels; of your own embeddings, centred and scaled',
+                            one_of({**encoders.ENCODERS, 'given': None, 'auto': None})),
+      'embed.components': Field(100, 'of pca: how many at most', whole(1)),
+      'embed.epochs': Field(None, 'of self_supervised; None: 20, down to 11 above 15,000 images', whole(1, none=True)),
+      'embed.batch': Field(None, 'of self_supervised; None: 512, or 256 below 10,000 images', whole(1, none=True)),
+      'embed.width': Field(24, 'of self_supervised: channels after its first layer', whole(1)),
+      'embed.refresh': Field(1, 'of self_supervised: how often neighbours are found anew from its own features',
+                             whole(0)),
+      'embed.learning_rate': Field(2e-3, 'of self_supervised, for 256 pairs', number(above=0)),
+      'embed.flip': Field(False, 'a mirror image shows the same thing: some views are mirrored', flag()),
+
+      'neighbors.k': Field(None, 'neighbours of each example in the graph; None: 50, or as many as there are',
+                           whole(1, none=True)),
+
+      'cluster.method': Field('kmeans', 'how pseudo-labels are made; auto: the most informative of all, without labels',
+                              one_of({**cluster.CLUSTERINGS, 'auto': None})),
+      'cluster.num_classes': Field(None, 'the number of clusters; None: estimated from the embeddings', typed()),
+      'cluster.heads': Field(8, 'of temi', whole(1)),
+      'cluster.hidden': Field((128, 64), 'of temi: widths of the hidden layers of a head', whole(1, many=True)),
+      'cluster.epochs': Field(40, 'of temi', whole(1)),
+      'cluster.batch': Field(256, 'of temi', whole(1)),
+      'cluster.learning_rate': Field(3e-3, 'of temi, at the peak', number(above=0)),
+      'cluster.warmup_epochs': Field(4, 'of temi', whole(0)),
+      'cluster.teacher_momentum': Field(0.9, 'of temi', number(least=0, below=1)),
+      'cluster.init': Field('kmeans', 'of temi: what its heads start from', one_of(['random', 'kmeans'])),
+
+      **{f'proxy.{name}': field for name, field in _training(
+          'mlp, in seconds; for methods that were published with a network on the images, small').items()},
+      'proxy.epochs': Field(None, 'None: about 2,400 steps, at least 10 and at most 40 epochs', whole(1, none=True)),
+
+      'select.budget': Field('10%', 'how many to choose: 500 is a count, 0.1 and 10% are fractions', typed()),
+      'select.method': Field('coverage', 'how to choose', one_of(select.METHODS)),
+      'select.score': Field('aum', 'what tells how hard an example is', one_of(SCORES)),
+      'select.beta': Field('auto', 'the fraction left out at the hard end; auto: searched without labels', typed()),
+      'select.balance': Field(select.BALANCE, 'of coverage: from 0, each image counts alike, to 1, each cluster does, '
+                              'for when rare kinds matter as much as common ones', number(least=0, most=1)),
+
+      'judge.betas': Field((0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5), 'the betas that auto tries',
+                           number(least=0, below=1, many=True)),
+      'judge.clusterings': Field(6, 'how many it grades by; the difficulty did not use them', whole(2)),
+      'judge.folds': Field(3, 'tenths set aside, each with candidates of its own', whole(1)),
+      'judge.steps': Field(200, 'of each training of its MLP', whole(1)),
+      'judge.randoms': Field(5, 'random subsets graded beside the candidates', whole(2)),
+
+      **{f'evaluate.{name}': field for name, field in _training('small on images, mlp on embeddings').items()},
+      'evaluate.batch': Field(None, 'examples a step; None: 256, or 64 below 10,000 examples', whole(4, none=True)),
+      'evaluate.enabled': Field(True, 'compare with random subsets, where there are labels', flag()),
+      'evaluate.seeds': Field(5, 'trainings of each, on other random subsets', whole(1)),
+      'evaluate.steps': Field(500, 'of each training', whole(1)),
+
+      'mesh.shards': Field(16, 'logical shards, a power of two; each sees four examples or more of every batch. The '
+                           'number of devices gives the same bits, this does not', whole(1)),
+  }
 
 
-def get_config():
+FIELDS = _fields()
+BENCHMARK: dict[str, Field] = {
+    'benchmark.rates': Field((0.9, 0.8, 0.7), 'shares pruned', number(above=0, below=1, many=True)),
+    'benchmark.methods': Field('all', 'or names, with commas between; a wrong one is answered with the list', words()),
+    'benchmark.seeds': Field(5, 'of the whole pipeline, the split and the classifier', whole(1)),
+    'benchmark.randoms': Field(4, 'random subsets for each seed; all methods are compared with the mean of them',
+                               whole(1)),
+    'benchmark.classifier': Field('head', "head: an MLP on the embeddings, seconds; network: evaluate's, on the images",
+                                  one_of(['head', 'network'])),
+    'benchmark.steps': Field(1000, 'of the classifier, the same for every method and rate', whole(1)),
+}
+
+
+def get_config() -> ConfigDict:
   """The default settings, locked: an unknown field is an error."""
-  config = ConfigDict()
-  config.seed = 0                    # of everything random
-
-  config.data = ConfigDict()
-  config.data.name = 'digits'        # digits, fashion_mnist, fashion_mnist_long_tail, fashion_mnist_dirty, clipart,
-                                     # glyphs, emoji, synthetic, arrays, folder, embeddings, cifar10, cifar100 ...
-  config.data.path = _path()         # a file or folder, for the sources that need one
-  config.data.images = _path()       # for embeddings: the images that they came from
-  config.data.labels = _path()       # a file of labels, or 'folders'; used by the evaluation alone
-  config.data.size = _any()          # side in pixels that a folder's images are resized to; None: 64
-
-  config.embed = ConfigDict()
-  config.embed.method = 'auto'       # pca, self_supervised, given (bring your own), auto: the better, without labels
-  config.embed.components = 100      # of PCA
-  config.embed.epochs = _any()       # of the encoder; None: 20, down to 11 above 15,000
-  config.embed.batch = _any()        # of the encoder; None: 512, or 256 below 10,000 examples
-  config.embed.width = 24            # of the encoder: channels after its first layer
-  config.embed.refresh = 1           # of the encoder: times that neighbours are found anew from its own features
-  config.embed.learning_rate = 2e-3  # of the encoder, per 256 pairs
-  config.embed.flip = False          # a mirror image is the same thing: some views are mirrored
-
-  config.neighbors = ConfigDict()
-  config.neighbors.k = _any()        # in the graph that TEMI, the smoothing and coverage use; None: 50, or as many as
-                                     # there are
-
-  config.cluster = ConfigDict()
-  config.cluster.method = 'kmeans'   # kmeans (on smoothed embeddings), merged (the same from merged clusters), temi,
-                                     # auto: the most informative of them, without labels
-  config.cluster.num_classes = _any()  # None: estimated from the embedding
-  config.cluster.heads = 8           # of TEMI
-  config.cluster.hidden = (128, 64)  # of TEMI: widths of a head
-  config.cluster.epochs = 40         # of TEMI
-  config.cluster.batch = 256         # of TEMI
-  config.cluster.learning_rate = 3e-3  # of TEMI, at the peak
-  config.cluster.warmup_epochs = 4   # of TEMI
-  config.cluster.teacher_momentum = 0.9  # of TEMI
-  config.cluster.init = 'kmeans'     # of TEMI: random (as published) or kmeans
-
-  config.proxy = _training()
-  config.proxy.network = None        # small, resnet18, resnet34, mlp; None: mlp, a thousandth of the cost of small and
-                                     # better scores; with double_end and stratified, which were published with a
-                                     # network on images, small
-  config.proxy.epochs = _any()       # None: about 2,400 steps, at least 10 and at most 40 epochs
-
-  config.select = ConfigDict()
-  config.select.budget = _any('10%')   # 500 is a count; 0.1 and 10% are fractions of N
-  config.select.score = 'aum'        # aum, forgetting, el2n, correctness
-  config.select.method = 'coverage'  # coverage (ours), double_end (as published), stratified, random, hardest, easiest
-  config.select.beta = _any('auto')  # fraction dropped from the hard end; auto: searched without labels
-  config.select.balance = select.BALANCE  # of coverage: from 0, each image counts alike, to 1, each cluster does, for
-                                     # when rare classes matter as much as common ones
-
-  config.judge = ConfigDict()
-  config.judge.betas = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # the grid of beta=auto
-  config.judge.clusterings = 6       # that the difficulty did not use
-  config.judge.folds = 3             # tenths set aside, each with its own candidates
-  config.judge.steps = 200           # of each training of its MLP
-  config.judge.randoms = 5           # random subsets graded beside the candidates
-
-  config.evaluate = _training()      # the classifier trained on the coreset, where there are labels
-  config.evaluate.enabled = True     # compare with random subsets, where there are labels
-  config.evaluate.seeds = 5          # trainings of each, on other random subsets
-  config.evaluate.steps = 500        # of each training
-
-  config.mesh = ConfigDict()
-  config.mesh.shards = 16            # logical shards, a power of two, each with four examples or more of every batch;
-                                     # the number of devices gives the same bits, this does not
-  return config.lock()
+  return _config(FIELDS).lock()
 
 
-def pictures():
+def pictures() -> ConfigDict:
   """`get_config()` for photographs and drawings, of which a mirror image shows the same thing."""
   config = get_config()
   config.embed.flip = config.proxy.flip = config.evaluate.flip = True
   return config
 
 
-def _training():
-  training = ConfigDict()
-  training.network = _any()          # small, resnet18, resnet34, mlp; None: small on images, mlp on embeddings
-  training.width = 16                # of small and mlp
-  training.batch = _any()            # None: 256, or 64 below 10,000 examples
-  training.learning_rate = 0.1       # at the start, falling by a cosine
-  training.final_rate = 1e-4         # at the end
-  training.momentum = 0.9            # of the gradient
-  training.nesterov = True           # momentum that looks ahead
-  training.weight_decay = 5e-4       # of all weights
-  training.crop = _any()             # pixels of reflect padding before a random crop; None: an eighth of the side
-  training.flip = False              # a mirror image is the same thing: some views are mirrored
-  training.resized_crop = False      # crops of random size, as on ImageNet, in place of padding
-  return training
-
-
-def benchmark():
+def benchmark() -> ConfigDict:
   """The section `benchmark`, which configs/benchmark.py adds."""
-  section = ConfigDict()
-  section.rates = (0.9, 0.8, 0.7)    # shares pruned
-  section.methods = 'all'            # or names, with commas between; a wrong one is answered with the list
-  section.seeds = 5                  # of the whole pipeline, the split and the classifier
-  section.randoms = 4                # random subsets a seed; all methods are compared with the mean of them
-  section.classifier = 'head'        # head: an MLP on the embeddings, seconds; network: `evaluate`'s, on the images
-  section.steps = 1000               # of the classifier, the same for every method and rate
-  return section
+  return _config(BENCHMARK).benchmark
 
 
-def read(path):
-  """The config of a settings file: what its `get_config()` returns. Raises: FileNotFoundError, ValueError.
+def _config(fields):
+  config = ConfigDict()
+  for name, field in fields.items():
+    *sections, last = name.split('.')
+    part = config
+    for section in sections:
+      if section not in part:
+        part[section] = ConfigDict()
+      part = part[section]
+    part[last] = _holder(field)
+  return config
 
-  `FILE:NAME` calls `get_config(NAME)`, as ml_collections does.
+
+def _holder(field):
+  """What ml_collections keeps a default in: it decides how what is typed is read.
+
+  A plain value keeps its type. An open field takes what people type: '500' is a count, '0.1' a fraction, '10%' and
+  'auto' stay words. A path is a string, so that 2024 and 1e5 are names.
   """
-  given = str(path)
-  path, _, argument = given.partition(':')
-  if not pathlib.Path(path).is_file():
-    raise FileNotFoundError(f'{path or "--config="}: no such settings file; choose one of configs/*.py')
+  if field.bound.kind == 'plain' and field.default is not None:
+    return field.default
+  holder = config_dict.placeholder(str if field.bound.kind == 'path' else object)
+  holder.set(field.default)
+  return holder
+
+
+def check(config: ConfigDict) -> None:
+  """Refuse a value that its field can't have. Raises: ValueError in one line."""
+  fields = FIELDS | BENCHMARK
+  for name, value in _leaves(config):
+    if name in fields and not fields[name].bound.holds(value):
+      raise ValueError(f'{name}={value!r} {fields[name].bound.words}')
+
+
+def read_paths(config: ConfigDict) -> None:
+  """Paths typed as None become None."""
+  for name, value in list(_leaves(config)):
+    if value == 'None' and name in FIELDS and FIELDS[name].bound.kind == 'path':
+      config.update_from_flattened_dict({name: None})
+
+
+def find(given: str) -> str:
+  """The path of a settings file, by its path or by the name of a shipped one ('folder'); what follows a colon is kept.
+
+  Raises: FileNotFoundError that lists the shipped ones.
+  """
+  name, colon, argument = str(given).partition(':')
+  if pathlib.Path(name).is_file():
+    return given
+  shipped = CONFIGS / f'{name}.py'
+  if re.fullmatch(r'\w+', name) and shipped.is_file():
+    return f'{shipped}{colon}{argument}'
+  names = sorted(file.stem for file in CONFIGS.glob('*.py'))
+  raise FileNotFoundError(f'{given or "--config="}: no such settings file; give a path, or one of {", ".join(names)}')
+
+
+def read(path: str | pathlib.Path) -> ConfigDict:
+  """The config of a settings file: what its `get_config()` returns.
+
+  Args: path: a path or a name as in `find`; `FILE:NAME` calls `get_config(NAME)`, as ml_collections does.
+  Raises: FileNotFoundError, ValueError.
+  """
+  file, _, argument = find(str(path)).partition(':')
   try:
-    module = runpy.run_path(path)
+    module = runpy.run_path(file)
     if 'get_config' not in module:
       raise ValueError('it defines no get_config(): see configs/digits.py')
     if argument and not inspect.signature(module['get_config']).parameters:
@@ -160,53 +222,31 @@ def read(path):
   except FileNotFoundError:
     raise
   except Exception as error:  # Whatever the code of a settings file may raise.
-    raise ValueError(f'--config={given}: {error or type(error).__name__}') from None
+    raise ValueError(f'--config={path}: {error or type(error).__name__}') from None
 
 
-def path_in(argv):
-  """The settings file that the command line names by --config=FILE or --config FILE, the last one, or None."""
-  path = None
-  for i, argument in enumerate(argv):
-    name, equals, value = argument.partition('=')
-    if name in ('--config', '-config'):
-      path = value if equals else argv[i + 1] if i + 1 < len(argv) else ''
-  return path
-
-
-def without_path(argv):
-  """The command line without --config=FILE or --config FILE."""
-  bare = [argument in ('--config', '-config') for argument in argv]
-  return [argument for i, argument in enumerate(argv)
-          if not (bare[i] or i and bare[i - 1] or re.match('--?config=', argument))]
-
-
-def listing(config):
-  """Every field and its value as it is typed, with what this file's comments say of it."""
-  words, lines = _comments(), []
-  for name, value in _leaves(config):
-    lines.append(f'  --config.{name}={value}')
-    if name in words:
-      lines.append(textwrap.fill(words[name], 100, initial_indent=' ' * 8, subsequent_indent=' ' * 8))
+def listing(config: ConfigDict) -> str:
+  """Every field and its value as it is typed, and what it means."""
+  fields, values, lines = FIELDS | BENCHMARK, dict(_leaves(config)), []
+  for name in [*(name for name in fields if name in values), *(name for name in values if name not in fields)]:
+    lines.append(f'  --config.{name}={values[name]}')
+    if name in fields:
+      lines += _described(fields[name])
   return '\n'.join(lines)
 
 
-def _comments():
-  """The comment beside each field above, so that they stand once: field -> text."""
-  sections = {'config': [''], 'training': ['proxy.', 'evaluate.'], 'section': ['benchmark.']}
-  words, names = {}, []
-  for line in pathlib.Path(__file__).read_text('utf-8').splitlines():
-    field, more = re.match(r'  (\w+)\.(\S+) = .*?  # (.*)', line), re.match(r' {20,}# (.*)', line)
-    if field and field[1] in sections:
-      names = [section + field[2] for section in sections[field[1]] if section + field[2] not in words]
-      words |= dict.fromkeys(names, field[3])
-    elif more:
-      words |= {name: f'{words[name]} {more[1]}' for name in names}
-    else:
-      names = []
-  return words
+def _described(field):
+  """A field's help, and its choices: a line for each that needs words."""
+  choices = field.bound.choices
+  names = '' if any(choices.values()) or not choices else f' ({", ".join(choices)})'
+  lines = [textwrap.fill(field.help + names, 110, initial_indent=' ' * 8, subsequent_indent=' ' * 8)]
+  for name, meaning in choices.items():
+    if meaning:
+      lines.append(textwrap.fill(f'{name}: {meaning}', 110, initial_indent=' ' * 12, subsequent_indent=' ' * 16))
+  return lines
 
 
-def check_names(config, argv):
+def check_names(config: ConfigDict, argv: Sequence[str]) -> None:
   """Refuse --config.NAME=... of a field that does not exist. Raises: ValueError that names the nearest that does."""
   names = [name for name, _ in _leaves(config)]
   for argument in argv:
@@ -215,14 +255,18 @@ def check_names(config, argv):
     if inside:
       raise ValueError(f'--config.{found[1]} is a section: set its fields, such as --config.{inside[0]}')
     if found and found[1] not in names:
-      # The last part of the name says most: a field may be looked for in another section.
-      nearest = max(names, key=lambda name: max(
-          difflib.SequenceMatcher(None, found[1], name).ratio(),
-          0.95 * difflib.SequenceMatcher(None, found[1].split('.')[-1], name.split('.')[-1]).ratio()))
-      raise ValueError(f'--config.{found[1]}: there is no such field; the nearest is --config.{nearest}')
+      raise ValueError(f'--config.{found[1]}: there is no such field; the nearest is --config.'
+                       + max(names, key=lambda name: _likeness(found[1], name)))
 
 
-def _leaves(config, prefix=''):
+def _likeness(typed_name, name):
+  """The last part of a name says most: a field may be looked for in another section."""
+  def ratio(a, b):
+    return difflib.SequenceMatcher(None, a, b).ratio()
+  return max(ratio(typed_name, name), 0.95 * ratio(typed_name.split('.')[-1], name.split('.')[-1]))
+
+
+def _leaves(config, prefix='') -> Iterator[tuple[str, Any]]:
   for key, value in config.items():
     if isinstance(value, ConfigDict):
       yield from _leaves(value, f'{prefix}{key}.')

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-EL2N_EPOCHS = 10
+from elfs_jax.scores import EL2N_EPOCHS, SCORES
 
 
 class Dynamics(NamedTuple):
@@ -21,7 +21,7 @@ class Dynamics(NamedTuple):
   was_right: jax.Array   # bool, right when last recorded
 
 
-def init(n):
+def init(n: int) -> Dynamics:
   """The state before the first epoch, for n examples."""
   def zeros(dtype):
     return jnp.zeros(n, dtype)
@@ -77,13 +77,10 @@ def add(state, index, measured, mask=None):
       state.was_right.at[row].set(right, mode='drop'))
 
 
-def scores(state):
-  """The scores so far: dict of float32 [N] with `aum`, `forgetting`, `correctness`, `el2n`.
+def scores(state: Dynamics) -> dict[str, jax.Array]:
+  """The scores so far: dict of float32 [N], one by each name in `SCORES`, among them `aum`, `forgetting`,
+  `correctness` and `el2n`.
 
   `aum` is the mean margin, in [-1, 1], higher is easier; `el2n` the mean over the first ten epochs, higher is harder.
   """
-  epochs = jnp.maximum(state.epochs, 1).astype(jnp.float32)
-  return {'aum': state.margin / epochs,
-          'forgetting': state.forgotten.astype(jnp.float32),
-          'correctness': state.correct.astype(jnp.float32),
-          'el2n': state.error / jnp.minimum(epochs, EL2N_EPOCHS)}
+  return {name: score.of(state) for name, score in SCORES.items()}

@@ -1,5 +1,7 @@
 """Neighbours: exact cosine neighbours of every example, in blocks of one big matrix product."""
 import collections
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,28 @@ BLOCK_ROWS = 512
 BLOCK_ELEMENTS = 1 << 26  # 256 MB of similarities: at a million examples a block has 67 rows.
 
 
-def knn(embeddings, k, *, progress=None):
+class Graph(NamedTuple):
+  """Every example's nearest neighbours, best first."""
+  indices: np.ndarray      # int32 [N, k]
+  similarity: np.ndarray   # float32 [N, k], cosine
+
+
+def graph(embeddings: np.ndarray, k: int, *, order_seed: int = 0x7135, progress: Callable | None = None) -> Graph:
+  """The neighbours that the clustering and the selection use: `knn`, but ties do not follow the order of the files.
+
+  Exact copies of an image tie, and `knn` gives ties to the lower index. Files often come class by class, so that copies
+  would all point to the first ones of the list; so the neighbours are found in a random order of the examples.
+
+  Args: as in `knn`; order_seed: draws that order.
+  Returns: `Graph`, in the order of the embeddings.
+  """
+  order = np.random.default_rng(order_seed).permutation(len(embeddings))
+  place = np.argsort(order)
+  indices, similarity = knn(embeddings[order], k, progress=progress)
+  return Graph(order[indices[place]].astype(np.int32), similarity[place])
+
+
+def knn(embeddings: np.ndarray, k: int, *, progress: Callable | None = None) -> tuple[np.ndarray, np.ndarray]:
   """The k nearest neighbours of every example by cosine similarity, the example itself excluded.
 
   Every block has the same number of rows and is computed alone, so the result does not depend on the number of
@@ -31,19 +54,22 @@ def knn(embeddings, k, *, progress=None):
   if k >= count:
     raise ValueError(f'{k} neighbours need at least {k + 1} examples, got N={count}; '
                      f'lower neighbors.k to at most {max(count - 1, 0)} or bring more examples')
-  x_ND, devices = unit_rows(embeddings), jax.local_devices()
+  x_ND = unit_rows(embeddings)
+  devices = jax.local_devices()
   copies = [jax.device_put(x_ND, device) for device in devices]
   rows = min(BLOCK_ROWS, max(8, BLOCK_ELEMENTS // count), count)
   starts = range(0, count, rows)
-  indices, similarity = np.empty((count, k), np.int32), np.empty((count, k), np.float32)
+  indices = np.empty((count, k), np.int32)
+  similarity = np.empty((count, k), np.float32)
 
   def store(start, found):
     keep = slice(start, min(start + rows, count))
     size = keep.stop - start
-    indices[keep], similarity[keep] = np.asarray(found[0])[:size], np.asarray(found[1])[:size]
+    indices[keep] = np.asarray(found[0])[:size]
+    similarity[keep] = np.asarray(found[1])[:size]
 
   # Two blocks a device in flight: the devices stay busy, memory stays bounded and the progress bar tells the truth.
-  pending = collections.deque()
+  pending: collections.deque = collections.deque()
   bar = starts if progress is None else progress(starts, desc='neighbours', total=len(starts))
   for block, start in enumerate(bar):
     pending.append((start, _block(copies[block % len(devices)], np.int32(start), rows=rows, k=k)))

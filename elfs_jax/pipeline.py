@@ -1,269 +1,226 @@
-"""The pipeline: the only module that knows the stages' order, the settings and the workdir.
+"""The pipeline: the only module that knows the order of the stages, and which settings go to which.
 
-data -> embed -> neighbors -> cluster -> proxy -> select (judge) -> artifacts -> evaluate -> report. A stage's result
-is kept in `workdir/stages` under a fingerprint of its inputs and settings, and reused while both are the same.
+read -> embed -> neighbors -> cluster -> proxy -> select (judge) -> artifacts -> compare with random -> report. What a
+stage computes is kept in `workdir/stages` and reused while its inputs and settings are the same (`runtime.stages`).
 """
 import contextlib
 import dataclasses
+import functools
+import json
 import pathlib
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
+from ml_collections import ConfigDict
 
-from elfs_jax import checks, cluster, data, embed, judge, neighbors, proxy, select
-from elfs_jax.report import comparison as outcome, words as summary
-from elfs_jax.runtime import artifacts, hosts, mesh as mesh_lib, store
+from elfs_jax import checks, cluster, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
+from elfs_jax.budget import budget_count
+from elfs_jax.report import words
+from elfs_jax.runtime import stages, store
+from elfs_jax.runtime.stages import Known, stage
+from elfs_jax.scores import SCORES
 from elfs_jax.training import recipe as recipes
-from elfs_jax.encoders import self_supervised
 
 NEIGHBORS = 50  # In the graph, where there are so many.
-GRAPH_ORDER = 0x7135  # Seeds the order in which the graph is made: that of the files is often by class.
 
 
 class Selection(NamedTuple):
-  """The coreset and what led to it; arrays are [N] but for `indices` [n]; `graph`: `knn`'s two."""
+  """The coreset and what led to it; arrays are [N] but for `indices` [n]."""
   indices: np.ndarray
   embeddings: np.ndarray
-  graph: tuple
-  beta: float | None
-  difficulty: np.ndarray
-  scores: dict
-  pseudo_labels: np.ndarray
-  judged: dict | None
+  embedding: str                 # The method that made the embeddings.
+  graph: neighbors.Graph
   num_classes: int
-  embedding: str | None = None  # The method that made the embeddings.
+  pseudo_labels: np.ndarray
+  scores: dict[str, np.ndarray]
+  difficulty: np.ndarray
+  beta: float | None
+  judged: dict | None            # As `judge.verdict` returns it.
 
 
-def select_from(dataset, config, workdir, *, say=print, progress=None):
-  """Run every stage up to the coreset and write its artifacts; sees no label.
-
-  Args:
-    dataset: `data.Dataset`; its labels are dropped at the door.
-    config: from `config.get_config()`.
-    workdir: a folder for results, made if missing; results of other data in it are an error.
-    say, progress: how to print a line, and to show progress as progress(iterable, desc=, total=); on the lead alone.
-  Returns: (`Selection`, `Run`).
-  Raises: ValueError in one line for settings that the data can't meet, before any long work.
-  """
-  with _alone(dataset, config, workdir, say, progress) as run:
-    return _choose(run, _without_labels(dataset)), run
-
-
-def _choose(run, dataset):
-  identity = store.claim(run.workdir, run.config, dataset)
-  embeddings, method, key = _embed(run, dataset, identity)
-  graph, key_near = _neighbors(run, embeddings, key)
-  labels, num_classes, key = _cluster(run, embeddings, graph[0], key_near)
-  scores, key_scores = _proxy(run, dataset, embeddings, labels, num_classes, key)
-  chosen = _select(run, embeddings, graph, labels, num_classes, scores, key_scores, key_near)
-  hosts.from_lead(lambda: store.write(run, dataset, chosen, identity))
-  return chosen._replace(embedding=method)
-
-
-def embeddings_of(dataset, config, workdir, *, say=print, progress=None):
-  """The embedding stage alone, as in `select_from`. Returns: (embeddings float32 [N,D], the method that made them)."""
-  run = _start(workdir, config, say, progress)
-  content = dataset.embeddings if dataset.images is None else dataset.images
-  return _embed(run, dataset, artifacts.fingerprint(content))[:2]
-
-
-def read_data(config, progress=None):
-  """The data set that the config names; `data.load` has the errors."""
+def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
+              progress: Callable | None = None) -> data.Dataset:
+  """The data set that the config names, its decoded images kept in the workdir; `data.load` has the errors."""
   settings = config.data
-  return hosts.on_each(lambda: data.load(settings.name, settings.path, images=settings.images, labels=settings.labels,
-                                         size=settings.size, progress=progress))
+  cache = None if workdir is None else store.cache_in(workdir, _source(config))
+  return stages.on_each(lambda: data.load(
+      settings.name, settings.path, images=settings.images, labels=settings.labels, labelled=settings.labelled,
+      size=settings.size, progress=progress, cache=cache))
 
 
-def bar(iterable, *, desc, total):
-  """A progress bar with an estimate, for what takes over two seconds."""
-  from tqdm import tqdm
-  return tqdm(iterable, desc=f'  {desc}', total=total, delay=2, leave=False, dynamic_ncols=True)
-
-
-def run(dataset, config, workdir, *, say=print, progress=None):
+def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
+        progress: Callable | None = None) -> tuple[Selection, dict]:
   """`select_from`, then what needs labels, where there are any: the comparison with random choice, and the report.
 
-  Args and errors as in `select_from`. Returns: (`Selection`, metrics: dict as in metrics.json).
+  Args and errors as in `select_from`. Returns: (`Selection`, metrics: as in metrics.json).
   """
-  with _alone(dataset, config, workdir, say, progress) as current:
-    hosts.check_same('labels or test set', dataset.labels, dataset.test_images, dataset.test_labels)
-    chosen = _choose(current, _without_labels(dataset))
-    metrics = outcome.write_report(current, dataset, chosen)
-  words = summary.text(metrics)
-  if words:
-    current.say(words)
+  with _started(dataset, config, workdir, say, progress) as current:
+    stages.check_same('labels or test set', dataset.labels, dataset.test_images, dataset.test_labels)
+    chosen = _choose(current, config, _without_labels(dataset))
+    metrics = outcome.report(current, config, dataset, chosen)
+  summary = words.summary(metrics)
+  if summary:
+    current.say(summary)
   current.say(f'results in {current.workdir}: coreset.csv, report.html and more')
   return chosen, metrics
 
 
+def select_from(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
+                progress: Callable | None = None) -> Selection:
+  """Run every stage up to the coreset and write its artifacts; sees no label.
+
+  Args:
+    dataset: its labels are dropped at the door.
+    config: from `config.get_config()`.
+    workdir: a folder for results, made if missing.
+    say, progress: how to print a line, and to show progress as progress(iterable, desc=, total=).
+  Raises: ValueError in one line: for settings that the data can't meet, before any long work, and for a workdir that
+    holds the results of other data.
+  """
+  with _started(dataset, config, workdir, say, progress) as current:
+    return _choose(current, config, _without_labels(dataset))
+
+
+def embeddings_of(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
+                  progress: Callable | None = None) -> tuple[np.ndarray, str]:
+  """The embedding stage alone, as in `select_from`. Returns: embeddings float32 [N,D], the method that made them."""
+  return _embed(_run_of(config, workdir, say, progress), config, dataset)
+
+
+def _run_of(config, workdir, say, progress):
+  settings = {name: part for name, part in config.to_dict().items() if name != 'data'}  # A path may be another's own.
+  return stages.start(workdir, config.mesh.shards, settings, say, progress)
+
+
 @contextlib.contextmanager
-def _alone(dataset, config, workdir, say, progress):
-  """The `Run` of settings that were checked, in a workdir that no other run uses."""
-  hosts.on_each(lambda: checks.check(config, len(dataset.ids), has_images=dataset.images is not None,
-                                     has_embeddings=dataset.embeddings is not None))
-  run = _start(workdir, config, say, progress)
-  with store.alone(run.workdir):
-    yield run
-
-
-def _start(workdir, config, say, progress):
-  how = {name: part for name, part in config.to_dict().items() if name != 'data'}  # A path may be another's own.
-  hosts.check_same('settings or another JAX', how, jax.__version__)
-  if not hosts.lead():
-    say, progress = lambda _: None, None
-  return store.Run(pathlib.Path(workdir), config, mesh_lib.data_mesh(config.mesh.shards), say,
-                   progress or (lambda iterable, **_: iterable), {})
-
-
-def _embed(run, dataset, identity):
-  settings = run.config.embed
-  key = artifacts.fingerprint(artifacts.VERSION, identity, settings.to_dict(), run.config.seed, run.config.mesh.shards)
-  def compute():
-    if dataset.embeddings is not None:
-      given = settings.method == 'given'
-      return {'embeddings': dataset.embeddings if given else embed.scale(dataset.embeddings), 'method': 'given'}
-    found = {}
-    if settings.method in ('pca', 'auto'):
-      found['pca'] = embed.pca(dataset.images, components=settings.components, seed=run.config.seed)
-    if settings.method in ('self_supervised', 'auto'):
-      features = _self_supervised(run, dataset.images, key)
-      found['self_supervised'] = embed.scale(features, components=self_supervised.COMPONENTS, seed=run.config.seed)
-    if len(found) == 1:
-      return {'embeddings': found[settings.method], 'method': settings.method}
-    best, scores = embed.choose(found, seed=run.config.seed)
-    return {'embeddings': found[best], 'method': best} | {f'score_{name}': s for name, s in scores.items()}
-  result = store.stage(run, 'embed', key, compute, shared=True)
-  run.say(f'  {result["embeddings"].shape[1]} dimensions, method {result["method"]}{_listing(result)}')
-  return result['embeddings'], str(result['method']), key
-
-
-def _self_supervised(run, images, key):
-  settings = run.config.embed
-  def near(features, k):
-    return hosts.from_lead(lambda: neighbors.knn(features, k)[0])
-  epochs = settings.epochs or int(np.clip(300_000 // len(images), 11, 20))
-  batch = settings.batch or (256 if len(images) < 10_000 else 512)
-  return self_supervised.train(
-      images, run.mesh, neighbors=near, shards=run.config.mesh.shards, epochs=epochs, batch=batch, width=settings.width,
-      refresh=settings.refresh, rate=settings.learning_rate, flip=settings.flip, seed=run.config.seed,
-      progress=run.progress, **store.checkpointed(run, 'embed', key))
-
-
-def _neighbors(run, embeddings, key):
-  k = run.config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
-  key = artifacts.fingerprint(key, k, GRAPH_ORDER)
-  def compute():
-    order = np.random.default_rng(GRAPH_ORDER).permutation(len(embeddings))  # Exact copies tie; ties go to the first.
-    place = np.argsort(order)
-    indices, similarity = neighbors.knn(embeddings[order], k, progress=run.progress)
-    return {'indices': order[indices[place]].astype(np.int32), 'similarity': similarity[place]}
-  found = store.stage(run, 'neighbors', key, compute)
-  return (found['indices'], found['similarity']), key
-
-
-def _cluster(run, embeddings, near, key):
-  settings, seed = run.config.cluster, run.config.seed
-  key = artifacts.fingerprint(key, settings.to_dict(), seed, *cluster.made_by(settings.method, settings.num_classes))
-  def compute():
-    classes = settings.num_classes or cluster.choose_num_classes(embeddings, seed=seed)
-    found, extra = {}, {}
-    if settings.method in ('kmeans', 'auto'):
-      found['kmeans'] = cluster.kmeans(embeddings, classes, neighbors=near, seed=seed)
-    if settings.method in ('merged', 'auto'):
-      found['merged'] = cluster.merged_kmeans(embeddings, classes, near, seed=seed)
-    if settings.method in ('temi', 'auto'):
-      result = _temi(run, embeddings, near, classes, key)
-      found['temi'] = result.labels
-      if result.changed is not None:
-        extra['changed'] = result.changed
-    best, scores = (settings.method, {}) if len(found) == 1 else cluster.choose(found, near)
-    return ({'labels': found[best], 'method': best, 'num_classes': classes} | extra
-            | {f'score_{name}': s for name, s in scores.items()})
-  result = store.stage(run, 'cluster', key, compute)
-  run.say(f'  {result["num_classes"]} clusters, method {result["method"]}{_listing(result)}')
-  return result['labels'], int(result['num_classes']), key
-
-
-def _temi(run, embeddings, near, classes, key):
-  settings = run.config.cluster
-  return cluster.temi(
-      embeddings, near, classes, heads=settings.heads, hidden=tuple(settings.hidden), epochs=settings.epochs,
-      batch=settings.batch, learning_rate=settings.learning_rate, warmup_epochs=settings.warmup_epochs,
-      teacher_momentum=settings.teacher_momentum, init=settings.init, seed=run.config.seed, progress=run.progress,
-      **store.checkpointed(run, 'cluster', key))
-
-
-def _proxy(run, dataset, embeddings, labels, num_classes, key):
-  settings = recipes.proxy_settings(run.config)
-  inputs = recipes.inputs_of(settings, dataset, embeddings)
-  recipe, epochs = recipes.recipe_of(settings, inputs), recipes.proxy_epochs(settings, inputs)
-  key = artifacts.fingerprint(key, recipe._asdict(), epochs, run.config.mesh.shards)
-  def compute():
-    return proxy.dynamics_scores(inputs, labels, num_classes, recipe, epochs=epochs, mesh=run.mesh,
-                                 shards=run.config.mesh.shards, seed=run.config.seed, progress=run.progress,
-                                 **store.checkpointed(run, 'proxy', key))
-  scores = store.stage(run, 'proxy', key, compute, shared=True)
-  run.say(f'  {recipe.network}, {epochs} epochs of batch {recipe.batch}; mean AUM {scores["aum"].mean():.3f}')
-  return scores, key
-
-
-def _select(run, embeddings, graph, labels, num_classes, scores, key, key_embeddings):
-  settings, seed = run.config.select, run.config.seed
-  difficulty = proxy.difficulty(scores, settings.score, seed=seed)
-  budget = select.budget_count(settings.budget, len(labels))
-  beta, judged = settings.beta, None
-  if settings.method not in select.WITH_BETA:
-    beta = None
-  elif beta == 'auto':
-    clusterings, key_clusterings = _clusterings(run, embeddings, num_classes, key_embeddings)
-    key = artifacts.fingerprint(key, key_clusterings, settings.score, settings.method, settings.balance,
-                                budget, run.config.judge.to_dict(), *judge.CONSTANTS, seed)
-    judged = store.stage(run, f'judge_{budget}', key,
-                         lambda: _judge(run, embeddings, graph, labels, clusterings, difficulty, budget))
-    beta = float(judged['beta'])
-  chosen = hosts.from_lead(lambda: select.cut(settings.method, graph, labels, difficulty, budget, beta, seed,
-                                              balance=settings.balance))
-  run.say(f'[select] {len(chosen)} of {len(labels)} by {settings.method} of {settings.score}'
-          + (f', beta {beta:g}' if beta is not None else ''))
-  if judged:
-    run.say(summary.judgement(judged))
-  return Selection(chosen, embeddings, graph, beta, difficulty, scores, labels, judged, num_classes)
-
-
-def _clusterings(run, embeddings, num_classes, key):
-  """What the judge grades by; kept apart from its verdict, since it is the same for every budget and score."""
-  settings, seed = run.config.judge, run.config.seed
-  key = artifacts.fingerprint(key, num_classes, settings.clusterings, cluster.INDEPENDENT, seed)
-  return store.stage(run, 'clusterings', key, lambda: {'labels': cluster.independent(
-      embeddings, num_classes, neighbors=lambda x, k: neighbors.knn(x, k)[0], count=settings.clusterings,
-      seed=seed)})['labels'], key
-
-
-def _judge(run, embeddings, graph, labels, clusterings, difficulty, budget):
-  """The judge's verdict on each beta, and its forecast."""
-  settings, method, n, seed = run.config.judge, run.config.select.method, len(difficulty), run.config.seed
-  balance, weights = run.config.select.balance, None
-  def choose(rows, count, beta):
-    return select.cut(method, graph, labels, difficulty, count, beta, seed, balance=balance, rows=rows)
-  if method == 'coverage':
-    weights = judge.image_weights(labels, balance)
-    flock = {'flock': judge.flock(choose, difficulty)}
-    expected = judge.least_beta(flock['flock'], 1 - budget / n)
-    betas = {expected, *(b for b in settings.betas if b > expected)}
-  else:
-    flock, expected, betas = {}, judge.published_beta(1 - budget / n), settings.betas
-  return judge.search(embeddings, clusterings, choose, budget, betas, expected, weights=weights,
-                      folds=settings.folds, randoms=settings.randoms, steps=settings.steps, seed=seed,
-                      progress=run.progress) | flock
+def _started(dataset, config, workdir, say, progress):
+  """The run, its settings checked, in a workdir that no other run uses."""
+  stages.on_each(lambda: checks.check(
+      config, len(dataset.ids), has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None,
+      labelled=len(dataset.labelled)))
+  current = _run_of(config, workdir, say, progress)
+  with store.held(current.workdir):
+    yield current
 
 
 def _without_labels(dataset):
-  return dataclasses.replace(dataset, labels=None, test_images=None, test_labels=None, class_names=None)
+  return dataclasses.replace(dataset, labels=None, test_images=None, test_labels=None, class_names=None,
+                             labelled_labels=None)
 
 
-def _listing(result):
-  scores = [f'{name[6:]} {value:.3f}' for name, value in result.items() if name.startswith('score_')]
-  return f' ({", ".join(scores)})' if scores else ''
+def _source(config, identity=None):
+  return store.source_of(config.data.name, config.data.path, config.data.images, identity)
 
+
+def _choose(run, config, dataset):
+  source, settings = _source(config, dataset.identity), json.loads(config.to_json())
+  stages.check_same('images or embeddings', dataset.identity)
+  stages.check_same('labelled rows', dataset.labelled)
+  store.claim(run.workdir, source, settings)
+  embeddings, method = _embed(run, config, dataset)
+  k = config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
+  graph = neighbors.Graph(**stage(run, 'neighbors', neighbors.graph, embeddings=embeddings, k=k))
+  pseudo_labels, num_classes = _cluster(run, config, embeddings, graph.indices)
+  scores = _proxy(run, config, dataset, embeddings, pseudo_labels, num_classes)
+  difficulty = select.difficulty(scores, config.select.score, seed=config.seed)
+  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled)
+  budget = budget_count(config.select.budget, len(embeddings))
+  # The judge grades what will be labelled in all, as if none of it were yet.
+  beta, judged = _beta(run, config, embeddings, candidates._replace(labelled=()), num_classes,
+                       budget + len(dataset.labelled))
+  indices = select.choose(config.select.method, candidates, budget, beta, seed=config.seed,
+                          balance=config.select.balance)
+  run.say(words.choice(len(indices), len(embeddings), config.select, beta, judged))
+  store.write(run.workdir, source, settings, ids=dataset.ids, indices=indices, embeddings=embeddings,
+              pseudo_labels=pseudo_labels, scores=scores, skipped=dataset.skipped, root=dataset.root)
+  run.say(words.written(run.workdir, dataset.skipped))
+  return Selection(indices, embeddings, method, graph, num_classes, pseudo_labels, scores, difficulty, beta, judged)
+
+
+def _embed(run, config, dataset):
+  """Embeddings float32 [N,D], and the method that made them."""
+  method = config.embed.method
+  if dataset.embeddings is not None:
+    embeddings = dataset.embeddings
+    if method != 'given':
+      embeddings = stage(run, 'embed', embed.scale, embeddings=Known(embeddings, dataset.identity))
+    run.say(words.embedding('given', embeddings.shape[1], {}))
+    return embeddings, 'given'
+  given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': config.mesh.shards,
+           'neighbors': stages.on_lead(_nearest)}
+  found, scores = {}, {}
+  for name in encoders.ENCODERS if method == 'auto' else (method,):
+    function = table.load(encoders.ENCODERS[name].function)
+    found[name] = stage(run, f'embed_{name}', function, **table.accepted(function, config.embed, given))
+  if len(found) > 1:
+    scores = stage(run, 'embed', embed.consistencies, candidates=found, seed=config.seed)
+  best = max(found, key=lambda name: scores.get(name, 0))
+  run.say(words.embedding(best, found[best].shape[1], scores))
+  return found[best], best
+
+
+def _nearest(embeddings, k):
+  """The k nearest others of each: int32 [N,k]."""
+  return neighbors.knn(embeddings, k)[0]
+
+
+def _cluster(run, config, embeddings, near):
+  """Pseudo-labels int32 [N], and the number of clusters that was asked for or guessed."""
+  settings = config.cluster
+  classes = settings.num_classes
+  if classes is None:
+    classes = stage(run, 'num_classes', cluster.estimate_num_classes, embeddings=embeddings, seed=config.seed)
+  given = {'embeddings': embeddings, 'neighbors': near, 'num_classes': classes, 'seed': config.seed}
+  found, scores = {}, {}
+  for name in cluster.CLUSTERINGS if settings.method == 'auto' else (settings.method,):
+    function = table.load(cluster.CLUSTERINGS[name].function)
+    made = stage(run, f'cluster_{name}', function, **table.accepted(function, settings, given))
+    found[name] = made['labels'] if isinstance(made, dict) else made
+  if len(found) > 1:
+    scores = {name: cluster.information(labels, near) for name, labels in found.items()}
+  best = max(found, key=lambda name: scores.get(name, 0))
+  run.say(words.clustering(best, classes, scores))
+  return found[best], classes
+
+
+def _proxy(run, config, dataset, embeddings, pseudo_labels, num_classes):
+  """How the proxy learned every example: name of a score -> float32 [N]."""
+  training = proxy_training(config, dataset, embeddings)
+  if training['inputs'] is dataset.images:
+    training['inputs'] = Known(dataset.images, dataset.identity)
+  scores = stage(run, 'proxy', proxy.dynamics_scores, pseudo_labels=pseudo_labels, num_classes=num_classes,
+                 names=tuple(SCORES), **training)
+  run.say(words.proxy(training['recipe'], training['epochs'], scores))
+  return scores
+
+
+def proxy_training(config: ConfigDict, dataset: data.Dataset, embeddings: np.ndarray) -> dict:
+  """What the proxy is trained on and how, as arguments of `training.loop.fit`; what is left open is set."""
+  has_images = dataset.images is not None
+  settings = recipes.with_network(config.proxy, select.METHODS[config.select.method].network if has_images else 'mlp')
+  inputs = dataset.images if recipes.takes_images(settings, has_images) else embeddings
+  return {'inputs': inputs, 'recipe': recipes.recipe_of(settings, inputs), 'shards': config.mesh.shards,
+          'seed': config.seed, 'epochs': recipes.epochs(settings, len(inputs))}
+
+
+def _beta(run, config, embeddings, candidates, num_classes, budget):
+  """The beta to choose with, None for a method without one; and the judge's verdict, where it was asked."""
+  how, settings = config.select, config.judge
+  if not select.METHODS[how.method].drops_hardest:
+    return None, None
+  if how.beta != 'auto':
+    return how.beta, None
+  # Kept apart from the verdict, since they are the same for every budget and score.
+  clusterings = stage(run, 'clusterings', cluster.independent, embeddings=embeddings, num_classes=num_classes,
+                      neighbors=_nearest, count=settings.clusterings, seed=config.seed)
+  covers = select.METHODS[how.method].covers
+  choose = functools.partial(select.choose_among, method=how.method, candidates=candidates,
+                             balance=how.balance, seed=config.seed, **select.constants(how.method))
+  judged = stage(
+      run, f'judge_{budget}', judge.verdict, embeddings=embeddings, clusterings=clusterings, budget=budget,
+      choose=choose, draw=select.random, difficulty=candidates.difficulty, covers=covers, betas=settings.betas,
+      weights=select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None, folds=settings.folds,
+      steps=settings.steps, randoms=settings.randoms, seed=config.seed)
+  return float(judged['beta']), judged
 

@@ -6,6 +6,7 @@ added to one is known everywhere.
 """
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,3 +31,9 @@ def check_name(names, what: str, name: str) -> None:
     near = difflib.get_close_matches(str(name), names, 1)
     raise ValueError(f'{what}={name!r} is unknown' + (f': did you mean {near[0]!r}? There' if near else '; there')
                      + f' are {", ".join(names)}')
+
+
+def accepted(function: Callable, settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+  """What the function's parameters name: of `given`, and else of a section of the settings."""
+  named = inspect.signature(function).parameters
+  return {name: given[name] if name in given else settings[name] for name in named if name in given or name in settings}

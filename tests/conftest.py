@@ -1,24 +1,58 @@
+import atexit
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 # Before JAX starts: eight devices in the test process, of which tests take as many as they need.
 os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
 os.environ.setdefault('NPROC', '8')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# Workers, and the commands that tests start, compile each program once between them: half of the time otherwise.
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+  compiled = tempfile.mkdtemp(prefix='elfs_jax_tests_')
+  atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+  os.environ |= {'JAX_COMPILATION_CACHE_DIR': compiled, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+                 'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1'}
 
 import jax
 import numpy as np
+import prepared
 import pytest
 
-from elfs_jax import config as config_lib, data, pipeline
+from elfs_jax import config as config_lib
+from elfs_jax import data, pipeline
 from elfs_jax.runtime import mesh
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = {'mesh.shards': 2, 'embed.method': 'pca', 'cluster.method': 'kmeans', 'neighbors.k': 10, 'proxy.width': 4,
         'proxy.epochs': 2, 'judge.steps': 20, 'judge.folds': 1, 'judge.clusterings': 3, 'evaluate.steps': 10,
-        'evaluate.seeds': 2, 'evaluate.width': 4, 'cluster.num_classes': 4}
+        'evaluate.seeds': 2, 'evaluate.width': 4, 'evaluate.network': 'mlp', 'cluster.num_classes': 4}
+
+# A test that needs files of a Debian package is skipped where it isn't installed. STRICT: it fails then. BARE: it is
+# skipped in any case, as on a machine with only Python.
+STRICT, BARE = (os.environ.get(f'ELFS_TESTS_{name}') == '1' for name in ('STRICT', 'BARE'))
+DEBIAN_FILES = '/usr/share/fonts', '/usr/share/datasets'
+
+
+def debian(package, path):
+  """The path of what a Debian package installs, an absolute one; skips the test where it isn't there."""
+  assert path.startswith(DEBIAN_FILES)
+  if BARE or not os.path.exists(path):
+    (pytest.fail if STRICT and not BARE else pytest.skip)(f'needs apt-get install {package}')
+  return pathlib.Path(path)
+
+
+def _refuse(event, arguments):
+  """An audit hook for BARE: whoever opens or lists such a file is told that it isn't there."""
+  if event in ('open', 'os.listdir', 'os.scandir') and str(arguments[0]).startswith(DEBIAN_FILES):
+    raise FileNotFoundError(f'{arguments[0]}: ELFS_TESTS_BARE hides what Debian packages install')
+
+
+if BARE:
+  sys.addaudithook(_refuse)
 
 
 @pytest.fixture
@@ -61,11 +95,14 @@ def on_devices(script, counts=(1, 8)):
   return [run.communicate()[0].strip() for run in runs]
 
 
-def launch(*arguments, devices=1, cwd=ROOT, tiny=True):
-  """Run launch.py as a user does, shrunk; returns the finished process."""
+def launch(*arguments, devices=1, cwd=ROOT, tiny=True, fresh=False):
+  """Run launch.py, shrunk; returns the finished process. fresh: as a user does, with nothing imported before."""
   shrunk = [f'--config.{name}={value}' for name, value in TINY.items()] if tiny else []
   given = {a.split('=')[0] for a in arguments}
+  arguments = [*[s for s in shrunk if s.split('=')[0] not in given], *map(str, arguments)]
   environment = os.environ | {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
   environment.pop('NPROC', None)
-  return subprocess.run([sys.executable, str(ROOT / 'launch.py'), *[s for s in shrunk if s.split('=')[0] not in given],
-                         *map(str, arguments)], capture_output=True, text=True, cwd=cwd, env=environment)
+  if fresh:
+    return subprocess.run([sys.executable, str(ROOT / 'launch.py'), *arguments], capture_output=True, text=True,
+                          cwd=cwd, env=environment)
+  return prepared.start(arguments, cwd=cwd, environment=environment)()

@@ -3,10 +3,10 @@ import json
 
 import numpy as np
 import pytest
+from conftest import run
 from PIL import Image
 
 import elfs_jax
-from conftest import run
 from elfs_jax import data, embed, pipeline
 
 pytestmark = pytest.mark.usefixtures('one_device')
@@ -81,3 +81,32 @@ def test_embeddings_that_are_given_are_used_as_they_are_or_scaled(tiny, blobs, t
     coreset = elfs_jax.select_coreset(embeddings=x, budget=20, num_classes=4, beta=0.1, config=tiny,
                                       workdir=tmp_path / method)
     np.testing.assert_array_equal(np.load(coreset.workdir / 'embeddings.npy'), expected)
+
+
+def test_a_coreset_shows_what_it_is(tiny, blobs, tmp_path, capsys):
+  for i, image in enumerate(blobs[0][:60]):
+    (tmp_path / 'in').mkdir(exist_ok=True)
+    Image.fromarray(image).save(tmp_path / 'in' / f'{i:02}.png')
+  tiny.data.size = 8
+  out = tmp_path / 'out'
+  coreset = elfs_jax.select_coreset(tmp_path / 'in', budget=12, beta=0.1, config=tiny, workdir=out)
+  assert capsys.readouterr().out == ''  # Quiet unless asked.
+  assert repr(coreset) == f"Coreset(12 of 60 examples, beta=0.1, workdir='{out}')"
+  assert [path.relative_to(tmp_path / 'in').as_posix() for path in coreset.paths] == [coreset.ids[i]
+                                                                                     for i in coreset.indices]
+  assert all(path.is_file() for path in coreset.paths) and coreset.forecast is None
+  frame = coreset.to_frame()
+  assert list(frame.columns) == ['index', 'id', 'pseudo_label', 'aum', 'correctness', 'el2n', 'forgetting']
+  rows = [line.split(',') for line in (out / 'coreset.csv').read_text().splitlines()[1:]]
+  assert frame['id'].tolist() == [row[2] for row in rows]
+  assert frame['aum'].tolist() == [float(row[4]) for row in rows]
+  html = coreset._repr_html_()
+  assert html.startswith('<iframe srcdoc="') and '<html' not in html and '&lt;html' in html
+  elfs_jax.select_coreset(tmp_path / 'in', budget=12, beta=0.1, config=tiny, workdir=out, verbose=True)
+  assert '[proxy] reused' in capsys.readouterr().out
+
+
+def test_examples_without_files_have_no_paths(tiny, blobs, tmp_path):
+  coreset = elfs_jax.select_coreset(blobs[0], budget=12, num_classes=4, beta=0.1, config=tiny, workdir=tmp_path)
+  with pytest.raises(ValueError, match='without files: coreset.csv'):
+    coreset.paths

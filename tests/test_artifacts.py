@@ -28,6 +28,12 @@ def test_fingerprints_follow_the_content():
   assert artifacts.fingerprint('k', 1, 32) != artifacts.fingerprint('k', 13, 2)
 
 
+def cached(path, key, compute):
+  """What is kept under the key, or else kept now, and whether it was there."""
+  arrays = artifacts.kept(path, key)
+  return (artifacts.keep(path, key, compute()), False) if arrays is None else (arrays, True)
+
+
 def test_a_stage_is_reused_until_its_key_changes_or_its_file_is_damaged(tmp_path):
   path, calls = tmp_path / 'stage.npz', []
   def compute():
@@ -38,17 +44,17 @@ def test_a_stage_is_reused_until_its_key_changes_or_its_file_is_damaged(tmp_path
       content = bytearray(path.read_bytes())
       content[len(content) // 2] ^= 0xff
       path.write_bytes(content)
-    arrays, reused = artifacts.cached(path, key, compute)
+    arrays, reused = cached(path, key, compute)
     assert len(calls) == runs and (arrays['a'] == np.arange(1000)).all() and arrays['b'] == 3.5
 
 
 def test_a_stage_with_any_byte_changed_is_made_again_or_right(tmp_path):
   path = tmp_path / 'stage.npz'
-  artifacts.cached(path, 'k', lambda: {'a': np.arange(3)})
+  cached(path, 'k', lambda: {'a': np.arange(3)})
   content = path.read_bytes()
   for place in range(len(content)):
     path.write_bytes(content[:place] + bytes([content[place] ^ 0x41]) + content[place + 1:])
-    assert artifacts.cached(path, 'k', lambda: {'a': np.arange(3)})[0]['a'].tolist() == [0, 1, 2]
+    assert cached(path, 'k', lambda: {'a': np.arange(3)})[0]['a'].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize('umask, mode', [(0o022, 0o644), (0o077, 0o600)])

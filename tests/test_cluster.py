@@ -1,11 +1,14 @@
 """k-means on smoothed embeddings and the label-free measures against independent computations."""
+import inspect
+
 import numpy as np
 import pytest
+from gaussians import CLASS_N, FAST, NEAR_NK, X_ND, blobs
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
-from elfs_jax import cluster, data, embed, neighbors
-from elfs_jax.cluster import centroids, heads as temi, merging
-from gaussians import CLASS_N, FAST, NEAR_NK, X_ND, blobs
+from elfs_jax import cluster, data, embed, neighbors, table
+from elfs_jax.cluster import centroids, merging
+from elfs_jax.cluster import heads as temi
 
 
 def test_smoothing_equals_plain_loops_and_helps_kmeans():
@@ -51,7 +54,7 @@ def test_information_equals_scikit_learn_and_ranks_clusterings():
   half_wrong = np.where(rng.random(400) < 0.5, rng.permutation(CLASS_N), CLASS_N)
   merged = np.minimum(CLASS_N, 2)
   candidates = {'merged': merged, 'half wrong': half_wrong, 'true': CLASS_N, 'one': np.zeros(400, int)}
-  name, scores = cluster.choose(candidates, NEAR_NK)
+  name, scores = cluster.best(candidates, NEAR_NK)
   assert name == 'true' and list(scores) == list(candidates)
   assert scores['true'] > scores['merged'] > scores['half wrong'] > scores['one'] == pytest.approx(0)
 
@@ -85,8 +88,7 @@ def test_mergers_leave_most_information_each_time(seed):
   np.testing.assert_array_equal(found, np.unique(expected, return_inverse=True)[1])
 
 
-def test_each_merged_start_finds_the_digits_where_others_mostly_do_not(monkeypatch):
-  monkeypatch.setattr(centroids, 'MERGED_STARTS', 1)
+def test_each_merged_start_finds_the_digits_where_others_mostly_do_not():
   dataset = data.load('digits')
   x_ND = embed.pca(dataset.images)
   near_NK = neighbors.knn(x_ND, 10)[0]
@@ -94,24 +96,24 @@ def test_each_merged_start_finds_the_digits_where_others_mostly_do_not(monkeypat
     return adjusted_rand_score(dataset.labels, labels)
   x_smooth_ND = cluster.smooth(x_ND, near_NK)
   plain = [right(cluster.fit_kmeans(x_smooth_ND, 10, seed=seed, starts=1).labels_) for seed in range(6)]
-  merged = [right(cluster.merged_kmeans(x_ND, 10, near_NK, seed=seed)) for seed in range(6)]
+  merged = [right(cluster.merged_kmeans(x_ND, 10, neighbors=near_NK, seed=seed, starts=1)) for seed in range(6)]
   assert min(merged) > 0.85 > np.median(plain)
 
 
 def test_merged_starts_of_few_or_repeated_examples():
   x_ND = np.eye(3)[np.arange(60) % 3]
   near_NK = np.array([[j for j in range(60) if j % 3 == i % 3 and j != i][:10] for i in range(60)])
-  assert adjusted_rand_score(cluster.merged_kmeans(x_ND, 5, near_NK), np.arange(60) % 3) == 1
-  assert len(np.unique(cluster.merged_kmeans(X_ND[:8], 4, neighbors.knn(X_ND[:8], 3)[0]))) == 4
+  assert adjusted_rand_score(cluster.merged_kmeans(x_ND, 5, neighbors=near_NK), np.arange(60) % 3) == 1
+  assert len(np.unique(cluster.merged_kmeans(X_ND[:8], 4, neighbors=neighbors.knn(X_ND[:8], 3)[0]))) == 4
 
 
 def test_the_number_of_separated_clusters_is_found():
   for classes in (3, 10):
     x_ND, _ = blobs(1000, classes, 16, seed=1)
-    assert cluster.choose_num_classes(2 * x_ND) == classes
-  assert cluster.choose_num_classes(X_ND[:30]) in (2, 3) and cluster.choose_num_classes(X_ND[:3]) == 2
+    assert cluster.estimate_num_classes(2 * x_ND) == classes
+  assert cluster.estimate_num_classes(X_ND[:30]) in (2, 3) and cluster.estimate_num_classes(X_ND[:3]) == 2
   with pytest.raises(ValueError, match='at least 3 examples, got N=2'):
-    cluster.choose_num_classes(X_ND[:2])
+    cluster.estimate_num_classes(X_ND[:2])
 
 
 def test_a_number_is_guessed_where_every_grade_is_negative():
@@ -120,15 +122,14 @@ def test_a_number_is_guessed_where_every_grade_is_negative():
   around_ND /= np.linalg.norm(around_ND, axis=1, keepdims=True)
   x_ND = np.c_[np.full(300, np.cos(0.6)), np.sin(0.6) * around_ND]
   x_ND[:15], x_ND[:15, 0] = 1e-3 * np.c_[np.zeros(15), around_ND[:15]], 1
-  assert all(2 <= cluster.choose_num_classes(x_ND, seed=seed) <= 30 for seed in range(6))
+  assert all(2 <= cluster.estimate_num_classes(x_ND, seed=seed) <= 30 for seed in range(6))
 
 
-def test_where_the_grade_is_flat_the_guess_is_the_least_number(monkeypatch):
+def test_where_the_grade_is_flat_the_guess_is_the_least_number():
   angle_N = np.random.default_rng(0).uniform(0, 2 * np.pi, 1000)
   circle_ND = np.stack([np.cos(angle_N), np.sin(angle_N)], 1)  # It has no number of its own: 30 is as good as 70.
-  guess = cluster.choose_num_classes(circle_ND, seed=1)
-  monkeypatch.setattr(centroids, 'NEARLY', 1)
-  assert guess < cluster.choose_num_classes(circle_ND, seed=1)
+  guess = cluster.estimate_num_classes(circle_ND, seed=1)
+  assert guess < cluster.estimate_num_classes(circle_ND, seed=1, nearly=1)
 
 
 def test_independent_clusterings():
@@ -144,15 +145,16 @@ def test_independent_clusterings():
 @pytest.mark.parametrize('classes', [1, 401])
 def test_bad_numbers_of_classes(classes):
   for call in (lambda: cluster.kmeans(X_ND, classes), lambda: cluster.independent(X_ND, classes),
-               lambda: cluster.merged_kmeans(X_ND, classes, NEAR_NK),
-               lambda: cluster.temi(X_ND, NEAR_NK, classes, epochs=1, **FAST)):
+               lambda: cluster.merged_kmeans(X_ND, classes, neighbors=NEAR_NK),
+               lambda: cluster.temi(X_ND, classes, neighbors=NEAR_NK, epochs=1, **FAST)):
     with pytest.raises(ValueError, match=rf'cluster.num_classes={classes} must be from 2 to .* N=400'):
       call()
 
 
 def test_no_independent_clustering_is_the_pseudo_labels_again():
-  from elfs_jax import evaluate
   from sklearn.datasets import load_digits
+
+  from elfs_jax import evaluate
   x = load_digits().data.astype(np.float32)
   near = neighbors.knn(x, 20)[0]
   labels = cluster.kmeans(x, 10, neighbors=near, seed=0)
@@ -178,7 +180,49 @@ def test_the_seed_draws_the_starts_of_kmeans_and_of_the_heads():
   near_NK = neighbors.knn(noise_ND, 10)[0]
   for call in (lambda seed: cluster.kmeans(noise_ND, 7, seed=seed),
                lambda seed: cluster.kmeans(noise_ND, 7, neighbors=near_NK, seed=seed),
-               lambda seed: cluster.merged_kmeans(noise_ND, 7, near_NK, seed=seed)):
+               lambda seed: cluster.merged_kmeans(noise_ND, 7, neighbors=near_NK, seed=seed)):
     assert adjusted_rand_score(call(0), call(1)) < 1 and (call(0) == call(0)).all()
   first, second = (temi.init_heads(seed, 2, (6, 4, 3))['direction'] for seed in (0, 1))
   assert (first != second).all()
+
+
+def test_what_decides_the_labels_is_a_parameter():
+  """On noise, where the least change shows: so that a stage's key, which sees all parameters, sees it too."""
+  noise_ND = np.random.default_rng(0).normal(size=(300, 6)).astype(np.float32)
+  near_NK = neighbors.knn(noise_ND, 20)[0]
+  def differ(function, **changed):
+    return any((function(noise_ND, 7, neighbors=near_NK, seed=seed, **changed)
+                != function(noise_ND, 7, neighbors=near_NK, seed=seed)).any() for seed in range(3))
+  assert differ(cluster.kmeans, smoothing=cluster.Smoothing(rounds=2))
+  assert differ(cluster.kmeans, smoothing=cluster.Smoothing(neighbors=3))
+  assert differ(cluster.kmeans, starts=1) and differ(cluster.kmeans, graded_neighbors=2)
+  assert differ(cluster.merged_kmeans, smoothing=cluster.Smoothing(rounds=2))
+  assert differ(cluster.merged_kmeans, starts=1) and differ(cluster.merged_kmeans, more_clusters=3)
+  plain = [cluster.kmeans(noise_ND, 7, plain_starts=starts) for starts in (1, 10)]
+  assert (plain[0] != plain[1]).any()
+  def judged(**changed):
+    return cluster.independent(noise_ND, 7, neighbors=lambda part, k: neighbors.knn(part, k)[0], count=2, **changed)
+  for changed in ({'smoothing': cluster.Smoothing(rounds=2)}, {'multiples': ((2,), (2,))}, {'starts': 1},
+                  {'rows': 100, 'rows_per_cluster': 5}):
+    assert (judged(**changed) != judged()).any(), changed
+
+
+@pytest.mark.parametrize('name', cluster.CLUSTERINGS)
+def test_every_clustering_of_the_table_is_called_alike(name):
+  entry = table.look_up(cluster.CLUSTERINGS, 'cluster.method', name)
+  function = table.load(entry.function)
+  known = inspect.signature(function).parameters
+  settings = {key: value for key, value in {**FAST, 'epochs': 40}.items() if key in known}
+  found = function(X_ND, 4, neighbors=NEAR_NK, seed=0, **settings)
+  labels = getattr(found, 'labels', found)
+  assert labels.dtype == np.int32 and adjusted_rand_score(CLASS_N, labels) > 0.95 and entry.help
+
+
+def test_a_clustering_is_added_by_one_entry(monkeypatch):
+  def by_sign(embeddings, num_classes, *, neighbors, seed):
+    return (embeddings[:, 0] > 0).astype(np.int32)
+  monkeypatch.setitem(cluster.CLUSTERINGS, 'by_sign', cluster.Clustering(by_sign, 'two halves'))
+  function = table.load(table.look_up(cluster.CLUSTERINGS, 'cluster.method', 'by_sign').function)
+  assert set(function(X_ND, 2, neighbors=NEAR_NK, seed=0)) == {0, 1}
+  with pytest.raises(ValueError, match="cluster.method='by_sing' is unknown: did you mean 'by_sign'"):
+    table.look_up(cluster.CLUSTERINGS, 'cluster.method', 'by_sing')

@@ -6,13 +6,15 @@ import sys
 import types
 import warnings
 
-from hypothesis import given, strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from elfs_jax import data
-from elfs_jax.data import folder, readers
+from elfs_jax.data import decode, labels
+from elfs_jax.data.sources import folder
 
 
 def picture(height=40, width=60, seed=0):
@@ -100,7 +102,7 @@ def test_every_mode_becomes_rgb(tmp_path):
   dataset = data.load('folder', tmp_path, size=20)
   assert dataset.ids == sorted(cases)
   for name, image in zip(dataset.ids, dataset.images):
-    expected = folder.fit(cases[name][1].convert('RGB'), 20).astype(int)
+    expected = decode.fit(cases[name][1].convert('RGB'), 20).astype(int)
     assert np.abs(image - expected).max() <= 2, name
 
 
@@ -120,9 +122,9 @@ def test_exif_orientation_is_respected(tmp_path):
   exif = Image.Exif()
   exif[0x0112] = 6  # Shown turned by 90 degrees clockwise.
   image.save(tmp_path / 'x.png', exif=exif)
-  expected = folder.fit(image.transpose(Image.Transpose.ROTATE_270), 16)
+  expected = decode.fit(image.transpose(Image.Transpose.ROTATE_270), 16)
   assert np.array_equal(data.load('folder', tmp_path, size=16).images[0], expected)
-  assert not np.array_equal(expected, folder.fit(image, 16))
+  assert not np.array_equal(expected, decode.fit(image, 16))
 
 
 def test_first_frame_of_an_animation(tmp_path):
@@ -243,12 +245,13 @@ def test_labels_by_name_in_any_order(photos, tmp_path):
 NAME = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), min_size=1)
 
 
+@settings(deadline=None)  # It writes files.
 @given(st.lists(st.tuples(NAME, st.integers(0, 5)), min_size=1, unique_by=lambda row: row[0]), st.randoms())
 def test_any_name_comes_back(tmp_path_factory, rows, random):
   file, shuffled = tmp_path_factory.mktemp('names') / 'l.csv', random.sample(rows, len(rows))
   with open(file, 'w', newline='', encoding='utf-8') as text:
     csv.writer(text).writerows([('id', 'label'), *shuffled])
-  assert readers.label_file(file, [name for name, _ in rows]) == [str(label) for _, label in rows]
+  assert labels.label_file(file, [name for name, _ in rows]) == [str(label) for _, label in rows]
 
 
 def test_folders_named_by_numbers_keep_their_names(tmp_path):
@@ -289,9 +292,9 @@ def test_labels_that_cannot_be(photos, tmp_path):
   with pytest.raises(ValueError) as error:
     data.load('folder', photos, labels='folders', size=8)
   one_line(error, 'top.png')
-  for labels in ([-1, 0], ['-1', '0'], ['9' * 18, '0'], [0.5, 1], [np.nan, 1], [None, 'a'], [[0], [1]], [0]):
+  for wrong in ([-1, 0], ['-1', '0'], ['9' * 18, '0'], [0.5, 1], [np.nan, 1], [None, 'a'], [[0], [1]], [0]):
     with pytest.raises(ValueError) as error:
-      data.from_memory(embeddings=np.eye(2), labels=np.array(labels, dtype=object if None in labels else None))
+      data.from_memory(embeddings=np.eye(2), labels=np.array(wrong, dtype=object if None in wrong else None))
     one_line(error, 'labels')
 
 
@@ -482,7 +485,7 @@ def test_tensorflow_datasets_of_unequal_size_are_cut_to_squares(monkeypatch):
   assert calls == [('imagenet2012', {'file_format': 'array_record', 'data_dir': 'somewhere'})]
   assert dataset.images.shape == (3, 12, 12, 3) and dataset.test_images.shape == (1, 12, 12, 3)
   assert dataset.labels.tolist() == [0, 1, 2] and dataset.class_names == ['x', 'y', 'z']
-  assert np.array_equal(dataset.images[1], folder.fit(picture(31, 50, 1), 12))
+  assert np.array_equal(dataset.images[1], decode.fit(picture(31, 50, 1), 12))
   assert data.load('imagenet').images.shape == (3, 160, 160, 3)
 
 

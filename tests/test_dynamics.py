@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 
-from elfs_jax import dynamics
+from elfs_jax import dynamics, scores
 
 
 def reference(logits_TNC, labels):
@@ -48,6 +48,22 @@ def test_scores_agree_with_the_definitions():
     for name in expected:
       assert got[name].dtype == np.float32
       np.testing.assert_allclose(got[name], expected[name], atol=2e-6, err_msg=name)
+
+
+def test_the_scores_of_the_table_are_those_of_numpy_arrays_to_the_bit_and_a_new_one_is_among_them(monkeypatch):
+  monkeypatch.setitem(scores.SCORES, 'doubt', scores.Score(1, lambda sums: 1 - sums.correct / sums.epochs, 'wrong'))
+  rng, state = np.random.default_rng(0), dynamics.init(9)
+  for epoch in range(13):
+    state = dynamics.record(state, np.arange(8), rng.normal(size=(8, 3)), rng.integers(0, 3, 8), epoch)
+    found = dynamics.scores(state)
+    assert list(found) == ['aum', 'forgetting', 'correctness', 'el2n', 'doubt']
+    sums = dynamics.Dynamics(*map(np.asarray, state))
+    for name in ('aum', 'forgetting', 'correctness', 'el2n'):
+      same = scores.SCORES[name].of(sums)
+      assert same.dtype == found[name].dtype == np.float32
+      np.testing.assert_array_equal(same, found[name], err_msg=name)
+      assert found[name][8] == 0  # Never recorded.
+  np.testing.assert_allclose(found['doubt'][:8], 1 - found['correctness'][:8] / 13, rtol=1e-6)
 
 
 def test_masked_rows_leave_the_state_alone():

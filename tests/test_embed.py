@@ -1,4 +1,5 @@
 """Embeddings: principal components against NumPy, the encoder's bits on every layout and after a resume."""
+import inspect
 import os
 import pathlib
 import subprocess
@@ -8,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
-from elfs_jax import embed
-from elfs_jax.runtime import mesh
+from elfs_jax import embed, encoders, table
 from elfs_jax.encoders import self_supervised
+from elfs_jax.runtime import mesh
 
 SMALL = dict(shards=2, epochs=3, batch=64, width=4, features=32, projection=8, refresh=1, seed=3)
 
@@ -51,9 +52,8 @@ def test_scale_matches_numpy():
 def test_scale_of_a_large_array_fits_a_sample(monkeypatch):
   x = np.random.default_rng(0).normal(size=(5000, 4)).astype(np.float32) * [8, 4, 2, 1]
   whole = embed.scale(x)
-  monkeypatch.setattr(embed, 'FIT_ROWS', 2500)
   monkeypatch.setattr(embed, 'BLOCK', 999)
-  part = embed.scale(x, seed=5)
+  part = embed.scale(x, seed=5, fit_rows=2500)
   assert part.shape == whole.shape and not np.array_equal(part, whole)
   np.testing.assert_allclose(np.abs(np.corrcoef(part.T, whole.T)[:4, 4:]).diagonal(), 1, atol=5e-3)
 
@@ -83,17 +83,17 @@ def test_shrink_is_the_area_mean():
   assert embed.pca(images).shape == (3, 2)
 
 
-def test_choose_prefers_what_follows_the_classes(digits):
+def test_the_best_embedding_is_what_follows_the_classes(digits):
   images, labels = digits
   pixels = embed.pca(images)
   noise = np.random.default_rng(0).normal(size=pixels.shape).astype(np.float32)
   candidates = {'noise': pixels + noise, 'pca': pixels, 'few': pixels[:, :3], 'drowned': pixels + 0.3 * noise}
-  best, scores = embed.choose(candidates)
+  best, scores = embed.best(candidates)
   assert best == 'pca' and set(scores) == set(candidates)
   purities = {name: purity(x, labels) for name, x in candidates.items()}
   assert sorted(scores, key=scores.get) == sorted(purities, key=purities.get)
-  assert embed.choose(candidates)[1] == scores
-  assert all(np.isfinite(score) for score in embed.choose({'tiny': pixels[:12], 'noise': noise[:12]})[1].values())
+  assert embed.best(candidates)[1] == scores
+  assert all(np.isfinite(score) for score in embed.best({'tiny': pixels[:12], 'noise': noise[:12]})[1].values())
 
 
 def test_contrastive_loss_matches_numpy():
@@ -152,19 +152,19 @@ def test_resume_gives_the_same_bits(digits):
   states = []
   def keep(epoch, state):
     states.append((epoch, jax.tree.map(np.array, state)))
-  whole = self_supervised.train(images, mesh.data_mesh(2), neighbors=nearest, on_epoch=keep, **SMALL)
+  whole = self_supervised.embed(images, mesh=mesh.data_mesh(2), neighbors=nearest, on_epoch=keep, **SMALL)
   assert [epoch for epoch, _ in states] == [1, 2, 3]
   for _, state in states[1:]:
-    again = self_supervised.train(images, mesh.data_mesh(2), neighbors=nearest, state=jax.tree.leaves(state),
+    again = self_supervised.embed(images, mesh=mesh.data_mesh(2), neighbors=nearest, state=jax.tree.leaves(state),
                                   **SMALL)
     np.testing.assert_array_equal(again, whole)
-  other = self_supervised.train(images, mesh.data_mesh(2), neighbors=nearest, **SMALL | {'seed': 4})
+  other = self_supervised.embed(images, mesh=mesh.data_mesh(2), neighbors=nearest, **SMALL | {'seed': 4})
   assert not np.array_equal(other, whole)
 
 
 def test_fewer_images_than_shards(digits):
-  got = self_supervised.train(digits[0][:5], mesh.data_mesh(8), neighbors=nearest, **SMALL | {'shards': 8})
-  assert got.shape == (5, 32) and np.isfinite(got).all()
+  got = self_supervised.embed(digits[0][:5], mesh=mesh.data_mesh(8), neighbors=nearest, **SMALL | {'shards': 8})
+  assert got.shape == (5, 4) and np.isfinite(got).all()
 
 
 def test_encoder_beats_pixels_on_digits(digits):
@@ -173,10 +173,10 @@ def test_encoder_beats_pixels_on_digits(digits):
   def progress(steps, desc, total):
     seen.append(total)
     return steps
-  got = self_supervised.train(images, mesh.data_mesh(4), neighbors=nearest, shards=4, epochs=12, batch=128, width=8,
-                              refresh=1, progress=progress)
+  got = self_supervised.embed(images, mesh=mesh.data_mesh(4), neighbors=nearest, shards=4, epochs=12, batch=128,
+                              width=8, refresh=1, progress=progress)
   assert seen == [12 * 14]
-  assert purity(embed.scale(got), labels) > purity(embed.pca(images), labels) + 0.03
+  assert purity(got, labels) > purity(embed.pca(images), labels) + 0.03
 
 
 def test_the_encoder_follows_its_settings(monkeypatch):
@@ -191,10 +191,10 @@ def test_the_encoder_follows_its_settings(monkeypatch):
     return np.random.default_rng(len(searched)).integers(0, 130, (130, k))
   monkeypatch.setattr(self_supervised, '_make_step', make)
   states = []
-  self_supervised.train(images, mesh.data_mesh(2, jax.devices()[:1]), neighbors=near, temperature=0.2, crop=0.4,
-                        flip=True, k=7, on_epoch=lambda _, state: states.append(np.array(state['neighbors'])),
+  self_supervised.embed(images, mesh=mesh.data_mesh(2, jax.devices()[:1]), neighbors=near, temperature=0.2, crop=0.4,
+                        flip=True, positives=7, on_epoch=lambda _, state: states.append(np.array(state['neighbors'])),
                         **SMALL | {'epochs': 6, 'refresh': 2})
-  assert made == [(2, 0.2, 0.4, True)]
+  assert made == [(2, 0.2, 0.4, True, 0.95)]
   assert searched == [((130, 64), 7), ((130, 32), 7), ((130, 32), 7)]  # PCA of the pixels, then its own features.
   same = [np.array_equal(a, b) for a, b in zip(states, states[1:])]
   assert same == [False, True, False, True, True]  # Found anew after two and after four of six epochs.
@@ -212,13 +212,40 @@ def test_positives_are_neighbours_drawn_anew_for_every_shard_and_step(monkeypatc
                        random[0, 0])
     return pair.astype(np.float32) / 255
   monkeypatch.setattr(self_supervised, 'views', watched)
-  self_supervised.train(images, mesh.data_mesh(2, jax.devices()[:1]), neighbors=lambda x, k: near[:, :k],
+  self_supervised.embed(images, mesh=mesh.data_mesh(2, jax.devices()[:1]), neighbors=lambda x, k: near[:, :k],
                         **SMALL | {'batch': 32, 'refresh': 0})
   jax.effects_barrier()
   assert len(seen) == 2 * 2 * 3 and len({bits for _, bits in seen}) == 12  # Shards, steps and epochs.
   away = np.concatenate([(grey[16:].astype(int) - grey[:16]) % 64 for grey, _ in seen])
   assert set(away) == {1, 2, 3, 4, 5} and np.bincount(away)[1:].min() > 20  # 192 pairs, five neighbours.
 
+def test_what_decides_an_embedding_is_a_parameter(digits):
+  images = digits[0][:150]
+  plain = embed.pca(images)
+  for changed in ({'components': 9}, {'side': 4}, {'fit_rows': 100}):
+    other = embed.pca(images, **changed)
+    assert other.shape != plain.shape or (other != plain).any(), changed
+  candidates = {'pca': plain, 'few': plain[:, :3]}
+  scores = embed.consistencies(candidates)
+  assert embed.best(candidates) == (max(scores, key=scores.get), scores)
+  for changed in ({'rows': 100}, {'numbers': (5,)}, {'graded_neighbors': 3}):
+    assert embed.consistencies(candidates, **changed) != scores, changed
+
+
+def test_epochs_and_batch_left_open_follow_the_number_of_images():
+  by_size = self_supervised.BySize()
+  assert [by_size.epochs_of(count) for count in (500, 15_000, 20_000, 60_000)] == [20, 20, 15, 11]
+  assert [by_size.batch_of(count) for count in (9_999, 10_000)] == [256, 512]
+
+
+def test_an_encoder_is_added_by_one_entry(monkeypatch, digits):
+  def mean_grey(images, *, seed, components=1):
+    return images.reshape(len(images), -1).mean(1, keepdims=True).astype(np.float32)[:, :components]
+  monkeypatch.setitem(encoders.ENCODERS, 'mean_grey', encoders.Encoder(mean_grey, 'one number an image'))
+  function = table.load(table.look_up(encoders.ENCODERS, 'embed.method', 'mean_grey').function)
+  assert function(digits[0][:7], seed=0).shape == (7, 1)
+  for entry in encoders.ENCODERS.values():
+    assert 'seed' in inspect.signature(table.load(entry.function)).parameters and entry.help and entry.images
 
 if __name__ == '__main__':
   # What `test_same_bits_on_1_2_4_8_devices` starts: one mesh after another over the first devices of eight.
@@ -227,5 +254,6 @@ if __name__ == '__main__':
   for size in (1, 2, 4, 8):
     over = mesh.data_mesh(16, jax.devices()[:size])
     assert over.devices.size == size
-    result = self_supervised.train(np.load(folder / 'images.npy'), over, neighbors=nearest, **SMALL | {'shards': 16})
+    result = self_supervised.embed(np.load(folder / 'images.npy'), mesh=over, neighbors=nearest,
+                                   **SMALL | {'shards': 16})
     np.save(folder / f'{size}.npy', result)

@@ -58,3 +58,28 @@ def test_the_verdict_needs_intervals_that_do_not_overlap():
 def test_an_interval_is_students_at_95_percent():
   mean, spread, half = evaluate.interval([1.0, 2.0, 4.0, 5.0])
   np.testing.assert_allclose((mean, spread, half), (3, np.sqrt(10 / 3), 3.182446 * np.sqrt(10 / 3) / 2), rtol=1e-6)
+
+
+def test_each_seed_trains_on_its_own_subset_and_is_tested_on_its_own_part(tiny, blobs):
+  labels = np.random.default_rng(1).integers(0, 4, 120)  # Nothing to learn, so that every run ends elsewhere.
+  inputs = blobs[0].reshape(len(labels), -1).astype(np.float32)
+  recipe = recipes.recipe_of(tiny.evaluate, inputs)
+  rng = np.random.default_rng(0)
+  subsets = [rng.permutation(120)[:20] for _ in range(2)]
+  asides = [rng.permutation(120)[:30] for _ in range(2)]
+  one_device = mesh.data_mesh(1, jax.devices()[:1])
+  seen = []
+  def progress(runs, desc, total):
+    seen.append(total)
+    return runs
+  found = evaluate.accuracies(inputs, labels, subsets, asides, 4, recipe, steps=4, mesh=one_device, progress=progress)
+  for seed in range(2):
+    test = inputs[asides[seed]], labels[asides[seed]]
+    assert found[seed] == evaluate.downstream_accuracy(inputs, labels, subsets[seed], *test, 4, recipe, steps=4,
+                                                       mesh=one_device, seed=seed)
+  assert seen == [2] and found.shape == (2,)
+  own = [(inputs[rows], labels[rows]) for rows in asides]
+  again = evaluate.accuracies(inputs, labels, subsets, own, 4, recipe, steps=4, mesh=one_device)
+  np.testing.assert_array_equal(again, found)
+  with pytest.raises(ValueError):
+    evaluate.accuracies(inputs, labels, subsets, asides[:1], 4, recipe, steps=4, mesh=one_device)

@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-
 from conftest import ROOT
 
 WITH_GPU = shutil.which('nvidia-smi') and any(importlib.util.find_spec(f'jax_cuda{v}_plugin') for v in (12, 13))

@@ -43,10 +43,10 @@ def test_weights_say_what_each_example_counts_in_the_grade():
 def test_images_count_alike_up_to_the_default_balance_and_clusters_alike_at_1():
   labels = np.repeat([0, 1, 2], [10, 30, 60])
   for balance in (0.0, select.BALANCE):
-    np.testing.assert_array_equal(judge.image_weights(labels, balance), 1)
-  of_class = np.bincount(labels, judge.image_weights(labels, 1.0))
+    np.testing.assert_array_equal(select.judge_weights(labels, balance), 1)
+  of_class = np.bincount(labels, select.judge_weights(labels, 1.0))
   np.testing.assert_allclose(of_class, of_class[0])
-  assert 1 < judge.image_weights(labels, 0.75)[0] < judge.image_weights(labels, 1.0)[0]
+  assert 1 < select.judge_weights(labels, 0.75)[0] < select.judge_weights(labels, 1.0)[0]
 
 
 def test_the_choice_is_within_two_standard_errors_of_the_best_and_nearest_to_what_is_expected():
@@ -61,32 +61,95 @@ def test_the_choice_is_within_two_standard_errors_of_the_best_and_nearest_to_wha
       lost = (scores[best] - scores[i]).ravel()
       if lost.mean() <= 2 * np.sqrt(sum((lost - lost.mean()) ** 2) / 11 / 12) + 1e-9:
         allowed.append(betas[i])
-    assert judge.choose_beta(betas, scores, 0.4) == min(allowed, key=lambda b: abs(b - 0.4))
-    taken.add(judge.choose_beta(betas, scores, 0.0))
+    assert judge.best_beta(betas, scores, 0.4) == min(allowed, key=lambda b: abs(b - 0.4))
+    assert judge.best_beta(betas, scores, 0.4, errors=0) == betas[best]
+    taken.add(judge.best_beta(betas, scores, 0.0))
   assert 0.0 not in taken and len(taken) > 1  # What is expected does not outweigh what is clearly worse.
 
 
 def test_the_published_beta_is_what_is_expected_of_the_published_method():
-  assert [judge.published_beta(rate) for rate in (0.3, 0.5, 0.7, 0.9)] == [0.1, 0.2, 0.4, 0.4]
-  assert judge.choose_beta(np.arange(8) / 10, np.zeros((8, 2, 2)), 0.42) == 0.4
+  assert [judge.interpolate(judge.PUBLISHED_BETA, rate) for rate in (0.3, 0.5, 0.7, 0.9)] == [0.1, 0.2, 0.4, 0.4]
+  assert judge.best_beta(np.arange(8) / 10, np.zeros((8, 2, 2)), 0.42) == 0.4
 
 
-def test_a_cover_flocks_to_hard_examples_only_where_they_are_isolated():
+def isolated():
   rng = np.random.default_rng(0)
   centres = rng.normal(size=(8, 12))
   dense = centres[rng.integers(0, 8, 900)] + 0.05 * rng.normal(size=(900, 12))
   scattered = 2 * rng.normal(size=(100, 12))
   x = np.concatenate([dense, scattered])
-  graph = neighbors.knn(x, 20)
   hard_where_isolated = np.concatenate([rng.random(900), 2 + rng.random(100)])
   hard_elsewhere = np.concatenate([2 + rng.random(100), rng.random(900)])
-  def flock(hard):
-    return judge.flock(lambda rows, count, beta: rows[select.coverage(*graph, hard, count, beta)], hard)
-  flocking, calm = flock(hard_where_isolated), flock(hard_elsewhere)
+  return x, neighbors.knn(x, 20), hard_where_isolated, hard_elsewhere
+
+
+def test_a_cover_is_of_hard_outliers_only_where_they_are_isolated():
+  _, graph, hard_where_isolated, hard_elsewhere = isolated()
+  def share(hard, **more):
+    return judge.outlier_share(lambda rows, n, beta: rows[select.coverage(*graph, hard, n, beta)], hard, **more)
   chosen = select.coverage(*graph, hard_where_isolated, 100, 0.0)
-  assert flocking == np.mean(chosen >= 900) > 0.5 and calm < 0.2
-  assert [judge.least_beta(flocking, rate) for rate in (0.3, 0.7, 0.8, 0.9)] == [0.0, 0.05, 0.1, 0.15]
-  assert [judge.least_beta(calm, rate) for rate in (0.3, 0.8, 0.9, 0.95)] == [0.0, 0.0, 0.05, 0.05]
+  assert share(hard_where_isolated) == np.mean(chosen >= 900) > 0.5 and share(hard_elsewhere) < 0.2
+  chosen = select.coverage(*graph, hard_where_isolated, 50, 0.0)
+  assert share(hard_where_isolated, part=20) == np.isin(chosen, np.argsort(-hard_where_isolated)[:50]).mean()
+  assert [judge.least(True, rate) for rate in (0.3, 0.7, 0.8, 0.9)] == [0.0, 0.05, 0.1, 0.15]
+  assert [judge.least(False, rate) for rate in (0.3, 0.8, 0.9, 0.95)] == [0.0, 0.0, 0.05, 0.05]
+
+
+def judged(x, hard, choose, budget, *, covers, betas, labels=None, **more):
+  labels = np.arange(len(x)) % 3 if labels is None else labels
+  return judge.verdict(x, np.stack([labels, labels]), hard, choose, select.random, budget, covers=covers, betas=betas,
+                       **{'folds': 1, 'randoms': 2, 'steps': 3, 'seed': 0} | more)
+
+
+def test_the_expected_beta_and_the_grid_of_a_method_that_covers_begin_at_the_least_beta():
+  x, graph, hard_where_isolated, hard_elsewhere = isolated()
+  def choose(rows, count, beta, hard=hard_elsewhere):
+    return rows[select.coverage(*graph, hard, count, beta)] if len(rows) == 1000 else np.sort(rows)[:count]
+  calm = judged(x, hard_elsewhere, choose, 100, covers=True, betas=(0.0, 0.1, 0.3))
+  assert calm['betas'].tolist() == [0.05, 0.1, 0.3] and calm['beta'] == 0.05  # All are graded alike.
+  assert calm['outlier_share'] < 0.2 and calm['noisy'] is False
+  def choose_noise(rows, count, beta):
+    return choose(rows, count, beta, hard_where_isolated)
+  noisy = judged(x, hard_where_isolated, choose_noise, 100, covers=True, betas=(0.0, 0.1, 0.3))
+  assert noisy['betas'].tolist() == [0.15, 0.3] and noisy['beta'] == 0.15 and noisy['noisy'] is True
+  assert noisy['outlier_share'] > 0.5
+  tolerant = judged(x, hard_where_isolated, choose_noise, 100, covers=True, betas=(0.1,), outlier_limit=0.99)
+  assert tolerant['betas'].tolist() == [0.05, 0.1] and tolerant['noisy'] is False
+  other = judged(x, hard_elsewhere, choose, 100, covers=True, betas=(0.1,), least_beta=((0, 0.2), (1, 0.2)))
+  assert other['betas'].tolist() == [0.2]
+  published = judged(x, hard_elsewhere, choose, 100, covers=False, betas=(0.0, 0.1, 0.3))
+  assert published['betas'].tolist() == [0.0, 0.1, 0.3] and published['beta'] == 0.3  # The nearest to 0.4.
+  assert 'noisy' not in published and 'outlier_share' not in published
+  low = judged(x, hard_elsewhere, choose, 100, covers=False, betas=(0.0, 0.1, 0.3), published_beta=((0, 0.1), (1, 0.1)))
+  assert low['beta'] == 0.1
+
+
+def test_every_constant_of_a_verdict_reaches_what_it_decides(monkeypatch):
+  x, labels = blobs(90)
+  found = {}
+  def grade(embeddings, candidates, clusterings, held_out, **more):
+    found.update(more, held=len(held_out))
+    return np.random.default_rng(0).random((len(candidates), 2), np.float32)
+  monkeypatch.setattr(judge, 'grade', grade)
+  def first(rows, count, beta):
+    return rows[:count]
+  plain = judged(x, np.arange(90.0), first, 20, covers=False, betas=(0.0, 0.2))
+  usual = dict(found)
+  tight = judged(x, np.arange(90.0), first, 20, covers=False, betas=(0.0, 0.2), hidden=7, batch=9, rate=0.1,
+                 weight_decay=0.2, set_aside=3, confidence=0.5)
+  assert usual | {'hidden': 7, 'batch': 9, 'rate': 0.1, 'weight_decay': 0.2, 'held': 30} == found != usual
+  assert tight['half'] < plain['half']
+  assert all(isinstance(value, (float, bool, np.ndarray)) for value in tight.values())
+
+
+def test_the_network_and_its_training_are_as_they_are_told():
+  x, labels = blobs()
+  x = x + np.random.default_rng(1).normal(0, 4, x.shape).astype(np.float32)
+  def grade(**more):
+    return judge.grade(x, np.arange(60, 100)[None], labels[None], np.arange(60), steps=15, **more)[0, 0]
+  same = grade(hidden=128, batch=128, rate=3e-3, weight_decay=1e-2)
+  assert same == grade()
+  assert all(grade(**more) != same for more in ({'hidden': 2}, {'batch': 1}, {'rate': 1e-5}, {'weight_decay': 500.0}))
 
 
 def test_the_search_grades_what_was_chosen_without_the_tenth_set_aside():
@@ -96,8 +159,14 @@ def test_the_search_grades_what_was_chosen_without_the_tenth_set_aside():
     seen.append((tuple(rows), count))
     mixed = np.random.default_rng(0).permutation(rows)
     return (mixed if beta == 0.2 else mixed[np.argsort(labels[mixed], kind='stable')])[:count]
-  found = judge.search(x, np.stack([labels, (labels + 1) % 4]), choose, 40, (0.0, 0.2, 0.95), 0.0, folds=3, randoms=4,
-                       steps=100, seed=0, progress=lambda iterable, **_: iterable)
+  shown = []
+  def progress(iterable, *, desc, total):
+    shown.append((desc, total))
+    return iterable
+  found = judge.verdict(x, np.stack([labels, (labels + 1) % 4]), np.arange(400.0), choose, select.random, 40,
+                        covers=False, betas=(0.0, 0.2, 0.95), folds=3, randoms=4, steps=100, seed=0, progress=progress,
+                        published_beta=((0, 0), (1, 0)))
+  assert shown == [('judging', 3)]
   assert found['beta'] == 0.2 and found['betas'].tolist() == [0.0, 0.2]  # 0.95 leaves no room for a tenth.
   assert found['scores'].shape == (2, 2, 3) and found['random_scores'].shape == (4, 2, 3)
   assert found['scores'][0].max() < 0.6 < 0.9 < found['scores'][1].min() and abs(found['gap']) < 0.1
@@ -126,8 +195,8 @@ def test_no_candidate_holds_what_it_is_graded_on_and_each_fold_and_seed_draws_an
     return np.random.default_rng(0).random((len(candidates), len(clusterings)), np.float32)
   monkeypatch.setattr(judge, 'grade', grade)
   for seed in (0, 1):
-    judge.search(x, np.stack([labels, labels]), lambda rows, count, beta: rows[:count], 20, (0.0, 0.2), 0.0, folds=3,
-                 randoms=4, weights=weights, steps=7, seed=seed, progress=lambda iterable, **_: iterable)
+    judged(x, np.arange(90.0), lambda rows, count, beta: rows[:count], 20, covers=False, betas=(0.0, 0.2), folds=3,
+           randoms=4, weights=weights, steps=7, seed=seed)
   assert len(seen) == 6 and [more['fold'] for *_, more in seen] == [0, 1, 2] * 2
   for candidates, held_out, more in seen:
     assert candidates.shape == (2 + 4, 18) and len(held_out) == 9 and all(len(set(row)) == 18 for row in candidates)

@@ -1,8 +1,8 @@
 """Neighbours against one big product in NumPy, with duplicates, several block sizes and several devices."""
 import numpy as np
 import pytest
-
 from conftest import on_devices
+
 from elfs_jax import neighbors
 
 
@@ -76,6 +76,21 @@ def test_progress_counts_every_block(monkeypatch):
       yield item
   neighbors.knn(np.random.default_rng(4).normal(size=(50, 4)), 3, progress=progress)
   assert seen == [('neighbours', 4)] * 4
+
+
+def test_the_graph_is_knn_of_shuffled_rows():
+  x_ND = signs(90, 16, 1)
+  x_ND[[40, 89]] = x_ND[3]
+  found = neighbors.graph(x_ND, 12, order_seed=5)
+  assert found.indices.dtype == np.int32 and found.similarity.dtype == np.float32
+  order = np.random.default_rng(5).permutation(90)
+  indices, similarity = neighbors.knn(x_ND[order], 12)
+  for row, i in enumerate(order):
+    np.testing.assert_array_equal(found.indices[i], order[indices[row]])
+    np.testing.assert_array_equal(found.similarity[i], similarity[row])
+  np.testing.assert_array_equal(found.similarity, neighbors.knn(x_ND, 12)[1])
+  assert (found.indices != neighbors.knn(x_ND, 12)[0]).any()  # Ties go another way.
+  assert (found.indices != neighbors.graph(x_ND, 12, order_seed=6).indices).any()
 
 
 DIGEST = """

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures('one_device')
 def test_a_comparison_trains_on_nothing_that_it_tests_on(tiny, blobs, tmp_path, monkeypatch, test_set):
   images, labels = blobs
   seen = []
-  def watched(inputs, labels, subset, test_inputs, test_labels, num_classes, recipe, *, steps, mesh, seed):
+  def watched(inputs, labels, subset, test_inputs, test_labels, num_classes, recipe, *, steps, seed, **more):
     seen.append((subset, test_inputs, test_labels, steps, seed))
     return 0.5
   monkeypatch.setattr(evaluate, 'downstream_accuracy', watched)

@@ -41,7 +41,8 @@ def make(n=200, budget=0.3, beta=0.2, images=None, **changes):
   rng = np.random.default_rng(0)
   difficulty = rng.normal(size=n)
   arguments = dict(title='Title', facts=[('seed', 3)], tables=[], difficulty=difficulty, beta=beta, score_name='-aum',
-                   kept=select.double_end(difficulty, budget, beta), images=images, ids=[f'i{i}' for i in range(n)],
+                   kept=select.double_end(difficulty, budget, beta), ids=[f'i{i}' for i in range(n)],
+                   pictures=None if images is None else lambda rows, size: images[rows],
                    pseudo_labels=rng.integers(0, 4, n), result='one line') | changes
   return arguments, report.render(**arguments)
 
@@ -188,3 +189,15 @@ def test_ties_are_dropped_as_they_were_chosen():
   order = np.argsort(-difficulty)
   assert groups['hard'] == [f'i{i}' for i in order[:24]] and groups['rest'] == [f'i{i}' for i in order[::-1][:24]]
   assert len(re.findall('<rect class="(?:hard|kept|rest)"', text)) <= 3 * 4  # A bar for each whole number.
+
+
+def test_files_are_asked_for_at_the_size_of_a_thumbnail():
+  asked = []
+  def pictures(rows, size):
+    asked.append((len(rows), size))
+    return np.zeros((len(rows), size or 4, size or 4, 3), np.uint8)
+  _, page = make(pictures=pictures, decodes=True)
+  assert len(asked) == 3 and all(size == report.THUMBNAIL and count <= report.SHOWN for count, size in asked)
+  assert 'tiny' not in page.split('<body>')[1]
+  _, page = make(pictures=pictures)
+  assert asked[-1][1] is None and 'tiny' in page.split('<body>')[1]

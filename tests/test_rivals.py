@@ -4,10 +4,12 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from elfs_jax import neighbors, select
-from elfs_jax.select import greedy, rivals, subspaces as zcore
+from elfs_jax.select import greedy, rivals
+from elfs_jax.select import subspaces as zcore
 
 N, CLASSES = 60, 4
 
@@ -328,6 +330,16 @@ def test_balanced_is_uniform():
 
 
 def test_rivals_import_in_any_order_and_without_jax():
-  code = ("import sys; sys.modules['jax'] = None; from elfs_jax.select import rivals; from elfs_jax import select; import numpy as np; "
-          "print(select.k_center(np.eye(3), 3).size, select.facility_location(np.eye(3), 2).size)")
+  code = ("import sys; sys.modules['jax'] = None; from elfs_jax.select import rivals; from elfs_jax import select; "
+          "import numpy as np; print(rivals.k_center(np.eye(3), 3).size, select.facility_location(np.eye(3), 2).size)")
   assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.split() == ['3', '2']
+
+
+def test_d2_finds_the_same_neighbours_as_the_graph_has_and_never_the_example_itself():
+  x_ND = np.random.default_rng(0).normal(size=(80, 6)).astype(np.float32)
+  np.testing.assert_array_equal(rivals._nearest(x_ND, 7), neighbors.knn(x_ND, 7)[0])
+  copies = np.repeat(x_ND[:4], 20, 0)
+  assert (rivals._nearest(copies, 5) != np.arange(80)[:, None]).all()
+  for k in (0, 80):
+    with pytest.raises(ValueError, match=f'neighbors={k}'):
+      rivals._nearest(x_ND, k)

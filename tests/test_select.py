@@ -1,12 +1,22 @@
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from elfs_jax import select
+from elfs_jax import scores, select
+
+METHODS = ('coverage', 'double_end', 'stratified', 'random', 'hardest', 'easiest')
+
+
+def choose(method, graph, labels, difficulty, budget, beta, seed, *, labelled=(), **more):
+  near, similarity = (None, None) if graph is None else graph
+  candidates = select.Candidates(near, similarity, labels, difficulty, labelled)
+  return select.choose(method, candidates, budget, beta, seed=seed, **more)
 
 
 def reference_double_end(difficulty, count, cut):
@@ -119,29 +129,48 @@ def test_breaking_ties_moves_no_value_to_another(score, seed):
 def test_strata_of_a_cut_are_of_values_not_of_ranks():
   score = np.concatenate([np.linspace(0, 0.01, 900), np.linspace(0.9, 1, 100)]).astype(np.float32)
   difficulty = select.break_ties(score, seed=0)
-  chosen = select.cut('stratified', None, None, difficulty, 100, 0.0, 0)
+  chosen = choose('stratified', None, None, difficulty, 100, 0.0, 0)
   assert (chosen >= 900).sum() > 40  # Drawn evenly over ranks it would be a tenth.
 
 
 def test_a_random_choice_comes_hardest_first_as_all_do():
   difficulty = np.random.default_rng(5).normal(size=90)
-  chosen = select.cut('random', None, None, difficulty, 30, None, 4)
+  chosen = choose('random', None, None, difficulty, 30, None, 4)
   assert (np.diff(difficulty[chosen]) <= 0).all()
   assert set(chosen) == set(select.random(90, 30, seed=4))
 
 
 def test_select_needs_no_jax():
-  code = "import sys; sys.modules['jax'] = None; from elfs_jax import select; print(select.hardest([1., 2.], 1))"
-  assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[1]'
+  """Every method of the table, every rival but ZCore, and the scores; JAX and the stages that import it are absent."""
+  code = """
+    import sys
+    sys.modules['jax'] = None
+    import numpy as np
+    from elfs_jax import budget, scores, select, vectors
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(30, 4)), rng.integers(0, 3, 30)
+    difficulty = select.difficulty({name: rng.random(30) for name in scores.SCORES}, 'el2n', seed=0)
+    near = rng.integers(0, 30, (30, 5))
+    candidates = select.Candidates(near, rng.random((30, 5)), labels, difficulty, [3, 4])
+    sizes = [len(select.choose(name, candidates, 7, 0.1, seed=0)) for name in select.METHODS]
+    sizes += [len(select.choose('coverage', candidates, 7, 0.1, seed=0, rows=np.arange(20)))]
+    sizes += [len(chosen) for chosen in (
+        select.k_center(x, 7), select.facility_location(x, 7), select.prototypes(x, labels, 7),
+        select.d2(x, difficulty, 7, neighbors=3, gamma_forward=1, gamma_reverse=1), select.typiclust(x, 7),
+        select.badge(x, x, 7), select.balanced(labels, 7))]
+    print(len(sizes), set(sizes))
+    """
+  found = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True)
+  assert found.stdout.strip() == '14 {7}', found.stderr
 
 
-def covered(neighbors, similarity, chosen, need):
+def covered(neighbors, similarity, chosen, weight):
   """What `coverage` maximises, by definition."""
   total, least = 0.0, 0.1 * (1 - similarity[:, -1]).mean()
   for i in range(len(neighbors)):
-    room = max(1 - similarity[i, -1], least)
-    values = [similarity[i, r] - (1 - room) for r, j in enumerate(neighbors[i]) if j >= 0 and j in chosen]
-    total += need[i] * max([0.0, *values, *([room] if i in chosen else [])])
+    slack = max(1 - similarity[i, -1], least)
+    values = [similarity[i, r] - (1 - slack) for r, j in enumerate(neighbors[i]) if j >= 0 and j in chosen]
+    total += weight[i] * max([0.0, *values, *([slack] if i in chosen else [])])
   return round(total, 9)
 
 
@@ -158,12 +187,12 @@ def test_coverage_is_plain_greedy_over_all_with_all_but_the_hardest(beta):
   x, difficulty = rng.normal(size=(60, 4)), rng.permutation(60).astype(float)
   near, similarity = graph(x, 8)
   near[rng.random(near.shape) < 0.1] = -1
-  need = rng.random(60)
+  weight = rng.random(60)
   allowed, plain = np.argsort(-difficulty)[round(60 * beta):], []
   for _ in range(15):
     left = [j for j in allowed if j not in plain]
-    plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j}, need)))
-  chosen = select.coverage(near, similarity, difficulty, 15, beta, need=need)
+    plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j}, weight)))
+  chosen = select.coverage(near, similarity, difficulty, 15, beta, weight=weight)
   assert set(chosen.tolist()) == set(plain)
   assert (np.diff(difficulty[chosen]) < 0).all()  # Hardest first.
 
@@ -178,12 +207,12 @@ def test_no_group_gets_less_than_half_of_its_share(beta):
   difficulty = rng.permutation(80).astype(float)
   allowed = np.argsort(-difficulty)[round(80 * beta):]
   least = {7: 5, 2: 3, 5: 1}  # Half of 20 * size / 80, rounded down.
-  plain, need = [], np.ones(80)
+  plain, weight = [], np.ones(80)
   for turn in range(20):
-    owed = {c: max(0, least[c] - int((groups[plain] == c).sum())) for c in least}
-    spare = 20 - turn - sum(owed.values())
-    left = [j for j in allowed if j not in plain and (owed[groups[j]] or spare)]
-    plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j}, need)))
+    missing = {c: max(0, least[c] - int((groups[plain] == c).sum())) for c in least}
+    spare = 20 - turn - sum(missing.values())
+    left = [j for j in allowed if j not in plain and (missing[groups[j]] or spare)]
+    plain.append(max(left, key=lambda j: covered(near, similarity, {*plain, j}, weight)))
   chosen = select.coverage(near, similarity, difficulty, 20, beta, groups=groups)
   assert set(chosen.tolist()) == set(plain)
   without = select.coverage(near, similarity, difficulty, 20, beta)
@@ -223,33 +252,34 @@ def test_of_a_crowd_of_exact_copies_one_is_taken_and_not_the_first_in_the_folder
   assert all_alike.tolist() == select.double_end(difficulty[:30], 5, 0.1).tolist()
 
 
-def test_class_need_grows_with_rarity_by_the_root_of_the_size():
+def test_class_weights_grow_with_rarity_by_the_root_of_the_size():
   labels = np.repeat([0, 1, 3], [50, 8, 2])
-  need = select.class_need(labels)
-  totals = [need[labels == c].sum() for c in (0, 1, 3)]
+  weight = select.class_weights(labels)
+  totals = [weight[labels == c].sum() for c in (0, 1, 3)]
   np.testing.assert_allclose(np.array(totals) / totals[2], [5, 2, 1])  # Roots of 25, 4 and 1 times the smallest.
-  np.testing.assert_allclose(select.class_need(np.repeat([4, 7], 5)), 1)
-  np.testing.assert_allclose(select.class_need(labels, 0), 1)
-  alike = select.class_need(labels, 1)
+  np.testing.assert_allclose(select.class_weights(np.repeat([4, 7], 5)), 1)
+  np.testing.assert_allclose(select.class_weights(labels, 0), 1)
+  alike = select.class_weights(labels, 1)
   np.testing.assert_allclose([alike[labels == c].sum() for c in (0, 1, 3)], 20)
 
 
-def test_a_cover_by_class_need_takes_more_of_rare_classes():
+def test_a_cover_by_class_weights_takes_more_of_rare_classes():
   rng = np.random.default_rng(3)
   labels = np.repeat([0, 1], [540, 60])
   x = np.eye(12)[labels] + 0.3 * rng.normal(size=(600, 12))
   near, difficulty = graph(x, 20), rng.permutation(600).astype(float)
   alike = select.coverage(*near, difficulty, 60, 0.05)
-  by_class = select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0)
+  by_class = choose('coverage', near, labels, difficulty, 60, 0.05, seed=0)
   assert labels[alike].sum() < 12 and labels[by_class].sum() > 18
-  half, even = (select.coverage(*near, difficulty, 60, 0.05, need=select.class_need(labels, a)) for a in (0.5, 1.0))
+  weights = [select.class_weights(labels, balance) for balance in (0.5, 1.0)]
+  half, even = (select.coverage(*near, difficulty, 60, 0.05, weight=weight) for weight in weights)
   assert labels[even].sum() > labels[half].sum() + 5
-  even = select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=1.0)
+  even = choose('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=1.0)
   assert labels[even].sum() > labels[by_class].sum() + 3
   assert labels[even].sum() == 33  # The large one gets half of its 54 of 60 all the same.
-  np.testing.assert_array_equal(alike, select.cut('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=0.0))
+  np.testing.assert_array_equal(alike, choose('coverage', near, labels, difficulty, 60, 0.05, seed=0, balance=0.0))
   np.testing.assert_array_equal(
-      alike, select.cut('coverage', near, np.zeros(600, int), difficulty, 60, 0.05, seed=0))  # One class: all alike.
+      alike, choose('coverage', near, np.zeros(600, int), difficulty, 60, 0.05, seed=0))  # One class: all alike.
 
 
 def test_coverage_takes_all_that_is_left_where_the_budget_is_that_large():
@@ -258,17 +288,17 @@ def test_coverage_takes_all_that_is_left_where_the_budget_is_that_large():
   np.testing.assert_array_equal(chosen, select.double_end(difficulty, 36, 0.1))
 
 
-@pytest.mark.parametrize('method', ('coverage', 'double_end', 'stratified', 'random', 'hardest', 'easiest'))
-def test_a_cut_among_some_rows_sees_and_takes_no_others(method):
+@pytest.mark.parametrize('method', METHODS)
+def test_a_choice_among_some_rows_sees_and_takes_no_others(method):
   rng = np.random.default_rng(7)
   near, similarity = graph(rng.normal(size=(80, 4)), 8)
   labels, difficulty = rng.integers(0, 4, 80), rng.permutation(80).astype(float)
   rows = rng.permutation(80)[:50]
-  chosen = select.cut(method, (near, similarity), labels, difficulty, 12, 0.1, 3, rows=rows)
+  chosen = choose(method, (near, similarity), labels, difficulty, 12, 0.1, 3, rows=rows)
   assert len(set(chosen.tolist())) == 12 and set(chosen.tolist()) <= set(rows.tolist())
   place = {j: p for p, j in enumerate(rows.tolist())}
   within = np.array([[place.get(j, -1) for j in near[i].tolist()] for i in rows])
-  alone = select.cut(method, (within, similarity[rows]), labels[rows], difficulty[rows], 12, 0.1, 3)
+  alone = choose(method, (within, similarity[rows]), labels[rows], difficulty[rows], 12, 0.1, 3)
   np.testing.assert_array_equal(chosen, rows[alone])
 
 
@@ -279,19 +309,189 @@ def test_coverage_names_what_is_wrong():
                            ((near, similarity, np.arange(6.0), 4, 0.5), 'no room')):
     with pytest.raises(ValueError, match=words):
       select.coverage(*arguments)
-  for need, words in ((np.ones(5), r'shape \(5,\)'), (np.array([1.0, 0, -1, 1, 1, 1]), '1 of 6 rows, first row 2'),
+  for weight, words in ((np.ones(5), r'shape \(5,\)'), (np.array([1.0, 0, -1, 1, 1, 1]), '1 of 6 rows, first row 2'),
                       (np.full(6, np.nan), '6 of 6 rows, first row 0')):
     with pytest.raises(ValueError, match=words):
-      select.coverage(near, similarity, np.arange(6.0), 2, 0.0, need=need)
+      select.coverage(near, similarity, np.arange(6.0), 2, 0.0, weight=weight)
   with pytest.raises(ValueError, match=r'groups must be \[N\] with N=6, got shape \(5,\)'):
     select.coverage(near, similarity, np.arange(6.0), 2, 0.0, groups=np.zeros(5, int))
+
+
+@st.composite
+def problems(draw):
+  """Arguments of `coverage`: few values, so that there are ties and copies, or many."""
+  n, k, seed = draw(st.integers(2, 50)), draw(st.integers(1, 6)), draw(st.integers(0, 10_000))
+  rng = np.random.default_rng(seed)
+  k = min(k, n - 1)
+  x = rng.integers(-1, 2, (n, 3)) + 0.01 if draw(st.booleans()) else rng.normal(size=(n, 3))
+  near, similarity = graph(x, k)
+  near[rng.random(near.shape) < draw(st.sampled_from([0, 0.3]))] = -1
+  beta = draw(st.sampled_from([0.0, 0.1, 0.4]))
+  count = draw(st.integers(1, n - int(beta * n + 1e-9)))
+  groups = rng.integers(0, draw(st.integers(1, 6)), n)
+  weight = draw(st.sampled_from([None, select.class_weights(groups), rng.integers(0, 3, n).astype(float)]))
+  return (near, similarity, rng.permutation(n).astype(float)), count, beta, {'groups': groups, 'weight': weight}, rng
+
+
+@given(problems(), st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_cover_of_a_half_labelled_set_is_the_continuation_of_the_greedy_choice(problem, data):
+  given_arrays, count, beta, more, rng = problem
+  order = select.coverage_order(*given_arrays, count, beta, **more)
+  np.testing.assert_array_equal(np.sort(order), np.sort(select.coverage(*given_arrays, count, beta, **more)))
+  done = data.draw(st.integers(0, count - 1))
+  labelled = rng.permutation(order[:done])
+  rest = select.coverage_order(*given_arrays, count - done, beta, labelled=labelled, **more)
+  np.testing.assert_array_equal(rest, order[done:])
+  hardest_first = select.coverage(*given_arrays, count - done, beta, labelled=labelled.tolist(), **more)
+  assert set(hardest_first) == set(order[done:]) and (np.diff(given_arrays[2][hardest_first]) < 0).all()
+
+
+@given(problems(), st.data())
+@settings(max_examples=200, deadline=None)
+def test_whatever_is_labelled_the_budget_is_of_new_ones(problem, data):
+  """Also where the labelled are of one group, among the hardest, or more than the minima leave room for."""
+  (near, similarity, difficulty), _, beta, more, rng = problem
+  n = len(difficulty)
+  by_group = np.lexsort((rng.random(n), more['groups']))
+  labelled = by_group[:data.draw(st.integers(0, n - 1))]
+  order = np.argsort(-difficulty)
+  open_rows = [j for j in order[int(beta * n + 1e-9):] if j not in labelled]
+  count = data.draw(st.integers(1, n))
+  for method in METHODS:
+    allowed = open_rows if select.METHODS[method].drops_hardest else [j for j in order if j not in labelled]
+    def chosen():
+      return choose(method, (near, similarity), more['groups'], difficulty, count, beta, 0, labelled=labelled)
+    if count > len(allowed):
+      with pytest.raises(ValueError, match='labelled' if len(labelled) else 'room'):
+        chosen()
+    else:
+      assert len(set(chosen())) == count and set(chosen()) <= set(allowed)
+      assert (np.diff(difficulty[chosen()]) < 0).all()
+
+
+def test_the_labelled_count_towards_the_minimum_of_their_group():
+  rng = np.random.default_rng(8)
+  groups = np.repeat([0, 1], 40)
+  x = rng.normal(size=(80, 4)) * np.array([0.02, 1])[groups, None] + 3 * np.eye(4)[groups]
+  arguments = (*graph(x, 6), rng.permutation(80).astype(float))
+  crowd = np.flatnonzero(groups == 0)
+  def of_crowd(labelled, budget, beta=0.0, difficulty=arguments[2]):
+    chosen = select.coverage(*arguments[:2], difficulty, budget, beta, groups=groups, labelled=labelled)
+    return (groups[chosen] == 0).sum()
+  assert of_crowd([], 16) == 4  # Half of 16 * 40 / 80.
+  assert of_crowd(crowd[:3], 13) == 1 and of_crowd(crowd[:9], 7) == 0
+  assert of_crowd(np.flatnonzero(groups == 1)[:30], 2) == 2  # All that there is: half of 32 * 40 / 80 were 8.
+  # Where all of the crowd but eight are too hard and six of these are labelled, the last two bring it to the eight.
+  assert of_crowd(crowd[-6:], 26, 0.4, 80.0 - np.arange(80)) == 2
+
+
+@pytest.mark.parametrize('method', ('double_end', 'hardest', 'easiest', 'random', 'stratified'))
+def test_other_methods_choose_as_if_the_labelled_were_not_there(method):
+  rng = np.random.default_rng(0)
+  difficulty = rng.permutation(50).astype(float)
+  labelled = np.argsort(-difficulty)[[0, 7, 11, 49, 48]]
+  found = choose(method, None, None, difficulty, 10, 0.2, 3, labelled=labelled)
+  order = [j for j in np.argsort(-difficulty) if j not in labelled]
+  band = [j for j in np.argsort(-difficulty)[10:] if j not in labelled]  # 0.2 of all 50 are dropped.
+  others = np.setdiff1d(np.arange(50), labelled)
+  if method == 'random':
+    drawn = others[select.random(45, 10, seed=3)]
+    assert set(found) == set(drawn)
+  elif method == 'stratified':
+    assert set(found) == set(np.array(band)[select.stratified(difficulty[band], 10, 0.0, seed=3)])
+  else:
+    assert found.tolist() == {'double_end': band[:10], 'hardest': order[:10], 'easiest': order[-10:]}[method]
+
+
+def test_what_labelled_may_be():
+  difficulty = np.arange(20.0)
+  for labelled, words in (([20], 'row 20, but rows go from 0 to 19'), ([-1], 'row -1'), ([0.5], 'row numbers'),
+                          (np.zeros(20, bool), 'row numbers'), ([[1, 2]], 'row numbers')):
+    with pytest.raises(ValueError, match=words):
+      select.hardest(difficulty, 3, labelled=labelled)
+  assert select.hardest(difficulty, 2, labelled=[19, 19, 17]).tolist() == [18, 16]
+  with pytest.raises(ValueError, match='budget=18 asks for 18 new examples, but only 17 of 20 are not labelled yet'):
+    select.random(20, 18, seed=0, labelled=[1, 2, 3])
+  with pytest.raises(ValueError, match='with 3 labelled leave no room: lower beta to at most 0.2'):
+    select.double_end(difficulty, 14, 0.4, labelled=[18, 15, 2])  # Of the four hardest one is labelled anyway.
+  assert len(select.double_end(difficulty, 14, 0.2, labelled=[18, 15, 2])) == 14
+
+
+def test_labelled_rows_among_some_rows_are_theirs_alone():
+  rng = np.random.default_rng(7)
+  near, similarity = graph(rng.normal(size=(80, 4)), 8)
+  near[0, -1] = -1
+  labels, difficulty = rng.integers(0, 4, 80), rng.permutation(80).astype(float)
+  rows = rng.permutation(80)[:50]
+  labelled = np.arange(0, 80, 3)
+  within = select.among(select.Candidates(near, similarity, labels, difficulty, labelled), rows)
+  assert set(rows[within.labelled]) == set(labelled) & set(rows)
+  place = {j: p for p, j in enumerate(rows.tolist())}
+  np.testing.assert_array_equal(within.neighbors, [[place.get(j, -1) for j in near[i].tolist()] for i in rows])
+  found = choose('coverage', (near, similarity), labels, difficulty, 9, 0.1, 0, labelled=labelled, rows=rows)
+  assert len(set(found) & set(rows) - set(labelled)) == 9
+
+
+def test_a_method_is_a_function_and_an_entry(monkeypatch):
+  def every_other(candidates, budget, beta, *, seed, balance, first=0):
+    order = select.hardness_order(candidates.difficulty)
+    return order[~np.isin(order, candidates.labelled)][first::2][:budget]
+  entry = select.Method(every_other, 'every other one', drops_hardest=False, is_elfs=False, network=None)
+  monkeypatch.setitem(select.METHODS, 'every_other', entry)
+  difficulty = np.arange(20.0)
+  assert choose('every_other', None, None, difficulty, 3, None, 0, labelled=[18]).tolist() == [19, 16, 14]
+  assert choose('every_other', None, None, difficulty, '10%', None, 0, first=1).tolist() == [18, 16]
+  assert select.constants('every_other') == {'first': 0}
+  with pytest.raises(ValueError, match="select.method='every_othr' is unknown: did you mean 'every_other'?"):
+    choose('every_othr', None, None, difficulty, 3, None, 0)
+
+
+def test_constants_that_decide_are_known_and_can_be_others():
+  assert select.constants('coverage') == {'least_share': 0.5, 'least_slack': 0.1}
+  assert select.constants('stratified') == {'strata': 50} and select.constants('random') == {}
+  rng = np.random.default_rng(8)
+  groups = np.repeat([0, 1], 40)
+  x = rng.normal(size=(80, 4)) * np.array([0.02, 1])[groups, None] + 3 * np.eye(4)[groups]
+  difficulty = rng.permutation(80).astype(float)
+  for share, least in ((0.0, 0), (0.5, 4), (1.0, 8)):
+    found = choose('coverage', graph(x, 6), groups, difficulty, 16, 0.0, 0, balance=0.0, least_share=share)
+    assert (groups[found] == 0).sum() == max(least, 1)  # One stands for the crowd in any case.
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_every_method_says_what_it_is(method):
+  entry = select.METHODS[method]
+  assert entry.help and entry.network in ('mlp', 'small', None) and list(select.METHODS) == list(METHODS)
+  difficulty, near = np.random.default_rng(0).permutation(60).astype(float), np.zeros((60, 3), int)
+  a, b = (choose(method, (near, np.ones((60, 3))), np.zeros(60, int), difficulty, 12, beta, 0) for beta in (0.0, 0.3))
+  assert (set(a) != set(b)) == entry.drops_hardest
+
+
+def test_a_score_is_a_function_and_an_entry(monkeypatch):
+  def doubt(sums):
+    return 1 - sums.correct / sums.epochs
+  monkeypatch.setitem(scores.SCORES, 'doubt', scores.Score(1, doubt, 'how often it was wrong'))
+  found = {'doubt': np.float32([0.1, 0.5, 0.5, 0.2]), 'aum': np.float32([0.9, 0.2, 0.3, 0.8])}
+  assert np.argsort(-select.difficulty(found, 'doubt', seed=0)).tolist() == [1, 2, 3, 0]
+  with pytest.raises(ValueError, match="select.score='loss' is unknown"):
+    select.difficulty(found, 'loss', seed=0)
+
+
+def test_scores_point_the_right_way():
+  """Of two examples the second was learned worse: less margin and less often right, forgotten more, a larger error."""
+  found = {'aum': [0.9, -0.2], 'correctness': [40, 3], 'forgetting': [0, 5], 'el2n': [0.1, 1.1]}
+  found = {name: np.array(values, np.float32) for name, values in found.items()}
+  for name in scores.SCORES:
+    easy, hard = select.difficulty(found, name, seed=0)
+    assert hard > easy, name
 
 
 def test_within_a_stratum_the_draw_is_random_and_seeded():
   difficulty = np.repeat([0.0, 1.0], 100)
   hits = np.zeros(200)
   for seed in range(100):
-    chosen = select.cut('stratified', None, None, difficulty, 40, 0.0, seed)
+    chosen = choose('stratified', None, None, difficulty, 40, 0.0, seed)
     np.testing.assert_array_equal(chosen, select.stratified(difficulty, 40, 0.0, seed=seed))
     hits[chosen] += 1
   assert hits[:100].sum() == hits[100:].sum() == 2000  # 20 of each 100: 20 times is expected of each.

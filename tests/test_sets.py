@@ -5,21 +5,26 @@ import json
 import shutil
 import subprocess
 
+import matplotlib
 import numpy as np
 import pytest
+from conftest import ROOT, debian
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
-from conftest import ROOT
 from elfs_jax import config as config_lib
 from elfs_jax import data
 from elfs_jax.benchmark.sets import glyphs, synthetic, variants
 
-FONTS = ('dejavu/DejaVuSans', 'dejavu/DejaVuSerif', 'dejavu/DejaVuSansMono-Bold', 'liberation/LiberationSans-Regular',
-         'liberation/LiberationSerif-Bold', 'open-sans/OpenSans-Regular', 'open-sans/OpenSans-Bold', 'ocr-a/OCRA',
-         'ocr-a/OCRABold')
+# A family a folder. The first come with matplotlib, the others with Debian's packages.
+FONTS = ('dejavu/DejaVuSans', 'dejavu/DejaVuSerif', 'dejavu/DejaVuSansMono-Bold', 'stix/STIXGeneral',
+         'stix/STIXGeneralBol', 'sans/cmss10', 'mono/cmtt10')
+MORE_FONTS = {'dejavu/DejaVuSans': 'fonts-dejavu-core', 'liberation/LiberationSans-Regular': 'fonts-liberation',
+              'liberation/LiberationSerif-Bold': 'fonts-liberation', 'open-sans/OpenSans-Regular': 'fonts-open-sans',
+              'open-sans/OpenSans-Bold': 'fonts-open-sans', 'ocr-a/OCRA': 'fonts-ocr-a',
+              'ocr-a/OCRABold': 'fonts-ocr-a'}
 
 
 def one_line(error, *words):
@@ -34,13 +39,14 @@ def same(first, second):
           and np.array_equal(first.labels, second.labels) and np.array_equal(first.test_images, second.test_images))
 
 
-@pytest.mark.parametrize('name', ['clipart', 'emoji', 'glyphs', 'synthetic', *data.FASHION_MNIST])
+@pytest.mark.parametrize('name', ['clipart', 'emoji', 'glyphs', 'synthetic', 'fashion_mnist', 'fashion_mnist_long_tail',
+                                  'fashion_mnist_dirty'])
 def test_a_config_for_each(name):
   config = config_lib.read(ROOT / f'configs/{name}.py')
   assert config.data.name == name and config.data.name in data.NAMES and config.select.budget == '10%'
   assert config.cluster.num_classes == {'clipart': 12, 'emoji': 9, 'glyphs': 62, 'synthetic': 8}.get(name, 10)
   assert config.proxy.flip == config.evaluate.flip == ('fashion' in name or name in ('clipart', 'emoji'))
-  assert f'python launch.py --config=configs/{name}.py' in (ROOT / f'configs/{name}.py').read_text()
+  assert f'elfs-jax --config={name}' in (ROOT / f'configs/{name}.py').read_text()
 
 
 # Emoji
@@ -48,7 +54,7 @@ def test_a_config_for_each(name):
 
 @pytest.fixture
 def packages(tmp_path):
-  """Two packages of ten emoji of two kinds, blue and red discs, the red ones in two tones as well; and one bare tone."""
+  """Two packages of ten emoji of two kinds, blue and red discs, the red ones in two tones as well; one bare tone."""
   def face(code, **more):
     return {'image': f'{code}.png', 'has_img_google': True, 'has_img_twitter': code != '1f603'} | more
   listed = [face(f'1f60{i}', unified=f'1F60{i}', category=('Flags', 'People')[i % 2],
@@ -136,7 +142,7 @@ def test_icons_are_gathered_as_the_config_says(tmp_path):
     (themes / place).parent.mkdir(parents=True, exist_ok=True)
     Image.new('RGBA', (48, 48), (255, 0, 0, 255 * ('go' in place))).save(themes / place)
   text = (ROOT / 'configs/icons.py').read_text()
-  script = text[text.index('  for kind'):text.index('  python launch')]
+  script = text[text.index('  for kind'):text.index('  elfs-jax')]
   assert '/usr/share/icons/' in script and 'cut -d/ -f5' in script
   script = script.replace('/usr/share/icons', 'themes').replace('cut -d/ -f5', 'cut -d/ -f2')
   subprocess.run(['sh', '-c', script], cwd=tmp_path, check=True)
@@ -155,9 +161,13 @@ def test_icons_are_gathered_as_the_config_says(tmp_path):
 def fonts(tmp_path_factory):
   root = tmp_path_factory.mktemp('fonts')
   for name in FONTS:
-    (root / name).parent.mkdir(exist_ok=True)
-    shutil.copy(f'{glyphs.SYSTEM_FONTS}/truetype/{name}.ttf', root / f'{name}.ttf')
+    copy_font(f'{matplotlib.get_data_path()}/fonts/ttf/{name.split("/")[1]}.ttf', root / f'{name}.ttf')
   return root
+
+
+def copy_font(source, target):
+  target.parent.mkdir(exist_ok=True)
+  shutil.copy(source, target)
 
 
 @pytest.fixture(scope='module')
@@ -177,13 +187,25 @@ def test_every_font_gives_all_characters(letters):
 
 
 def test_no_family_is_in_both_splits(letters):
-  kept = {i.split('/')[0] for i in letters.ids}
-  held = {name.split('/')[0] for name in FONTS} - kept
+  check_split(letters, FONTS)
+
+
+def test_families_of_several_packages(tmp_path):
+  for name, package in MORE_FONTS.items():
+    copy_font(debian(package, f'/usr/share/fonts/truetype/{name}.ttf'), tmp_path / f'{name}.ttf')
+  found = data.load('glyphs', tmp_path)
+  assert found.skipped == []
+  check_split(found, MORE_FONTS)
+
+
+def check_split(found, names):
+  kept = {i.split('/')[0] for i in found.ids}
+  held = {name.split('/')[0] for name in names} - kept
   assert len(held) == 1  # A fifth of four, and no less than one.
-  assert len(letters.test_labels) == 62 * sum(name.split('/')[0] in held for name in FONTS)
+  assert len(found.test_labels) == 62 * sum(name.split('/')[0] in held for name in names)
 
 
-def test_characters_are_whole_centred_and_what_they_are_called(letters):
+def test_characters_are_whole_centred_and_what_they_are_called(letters, fonts):
   for image in letters.images[..., 0]:
     rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
     assert rows[0] and columns[0] and rows[-1] < 27 and columns[-1] < 27 and image.max() > 60
@@ -192,7 +214,7 @@ def test_characters_are_whole_centred_and_what_they_are_called(letters):
             for c in 'OoXx'}
   assert height['o'] < 0.85 * height['O'] and height['x'] < 0.85 * height['X']
   # The characters as drawn anew by Pillow, large and uncut, tell the labels of the set apart.
-  font = ImageFont.truetype(f'{glyphs.SYSTEM_FONTS}/truetype/{FONTS[0]}.ttf', 24)
+  font = ImageFont.truetype(str(fonts / f'{FONTS[0]}.ttf'), 24)
   drawn = np.zeros((62, 28, 28))
   for image, character in zip(drawn, letters.class_names):
     mask = font.getmask(character)
@@ -211,12 +233,12 @@ def test_glyphs_are_the_same_each_time(letters, fonts):
 def test_unusable_fonts_are_listed(letters, fonts, tmp_path):
   root = tmp_path / 'more'
   shutil.copytree(fonts, root)
-  shutil.copy(root / 'dejavu/DejaVuSans.ttf', root / 'open-sans/z.ttf')
+  shutil.copy(root / 'dejavu/DejaVuSans.ttf', root / 'stix/z.ttf')
   (root / 'broken.ttf').write_text('no font')
   (root / 'link.ttf').symlink_to(root / 'dejavu/DejaVuSans.ttf')
   seen = []
   more = data.load('glyphs', root, progress=lambda files, desc, total: seen.append(total) or files)
-  assert [path for path, _ in more.skipped] == ['broken.ttf', 'open-sans/z.ttf'] and seen == [len(FONTS) + 2]
+  assert [path for path, _ in more.skipped] == ['broken.ttf', 'stix/z.ttf'] and seen == [len(FONTS) + 2]
   assert 'looks like dejavu/DejaVuSans.ttf' in more.skipped[1][1]
   assert np.array_equal(more.images, letters.images)
 
@@ -253,7 +275,7 @@ def test_too_few_fonts(fonts, tmp_path):
     data.load('glyphs', tmp_path)
   one_line(error, str(tmp_path), '0 usable', 'apt-get install', 'data.path')
   with pytest.raises(ValueError) as error:
-    data.load('glyphs', fonts / 'open-sans')
+    data.load('glyphs', fonts / 'stix')
   one_line(error, '1 usable', 'apt-get install')
   with pytest.raises(FileNotFoundError) as error:
     data.load('glyphs', tmp_path / 'none')
@@ -264,12 +286,18 @@ def test_too_few_fonts(fonts, tmp_path):
 
 
 @pytest.fixture(scope='module')
-def clean():
+def fashion_mnist():
+  """For tests that read Debian's copy, from where it is installed."""
+  debian('dataset-fashion-mnist', '/usr/share/datasets/fashion-mnist')
+
+
+@pytest.fixture(scope='module')
+def clean(fashion_mnist):
   return data.load('fashion_mnist')
 
 
 @pytest.fixture(scope='module')
-def scraped():
+def scraped(fashion_mnist):
   return data.load('fashion_mnist_dirty')
 
 

@@ -1,9 +1,11 @@
 """The settings files, and what they leave open."""
 import numpy as np
 import pytest
-
 from conftest import ROOT
-from elfs_jax import config as config_lib, pipeline
+
+from elfs_jax import config as config_lib
+from elfs_jax import pipeline
+from elfs_jax.training import networks
 from elfs_jax.training import recipe as recipes
 
 
@@ -45,5 +47,26 @@ def test_what_is_left_open_follows_the_data(tiny):
     images = np.broadcast_to(np.uint8(0), (count, side, side + 2, 1))
     recipe = recipes.recipe_of(settings, images)
     assert (recipe.network, recipe.batch, recipe.crop) == ('small', batch, crop)
-    assert recipes.proxy_epochs(settings, images) == epochs  # About 2,400 steps, from 10 to 40 epochs.
+    assert recipes.epochs(settings, count) == epochs  # About 2,400 steps, from 10 to 40 epochs.
   assert recipes.recipe_of(settings, np.zeros((500, 3), np.float32)).network == 'mlp'
+
+
+def test_settings_of_a_training_are_any_mapping():
+  settings = dict(config_lib.get_config().proxy)
+  images, embeddings = np.zeros((500, 8, 8, 1), np.uint8), np.zeros((500, 3), np.float32)
+  assert recipes.takes_images(settings, True) and not recipes.takes_images(settings, False)
+  settings = recipes.with_network(settings, 'mlp')
+  assert not recipes.takes_images(settings, True)
+  assert recipes.recipe_of(settings, embeddings).network == 'mlp'
+  settings = recipes.with_network(settings | {'network': 'small', 'batch': 32}, 'mlp')
+  assert recipes.takes_images(settings, True) and recipes.recipe_of(settings, images).batch == 32
+
+
+def test_a_network_is_added_by_one_entry(monkeypatch):
+  def toy(num_classes, width, dtype):
+    return (num_classes, width, dtype)
+  monkeypatch.setitem(networks.NETWORKS, 'toy', networks.Network(toy, 'nothing', images=True))
+  assert networks.build('toy', 3, width=2, dtype='float32') == (3, 2, 'float32')
+  assert recipes.takes_images({'network': 'toy'}, True)
+  with pytest.raises(ValueError, match="network='toyy' is unknown: did you mean 'toy'"):
+    networks.build('toyy', 3)

@@ -3,12 +3,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import on_devices
+from gaussians import CLASS_N, FAST, NEAR_NK, X_ND
 from sklearn.metrics import adjusted_rand_score
 
-from conftest import on_devices
 from elfs_jax import cluster
 from elfs_jax.cluster import heads as temi
-from gaussians import CLASS_N, FAST, NEAR_NK, X_ND
 
 
 def plain_temi_loss(student, teacher, prior, beta, student_temp, teacher_temp, momentum):
@@ -89,18 +89,18 @@ def test_heads_start_as_specified():
 
 
 def test_temi_finds_separated_clusters_from_a_random_start():
-  found = cluster.temi(X_ND, NEAR_NK, 4, epochs=40, **FAST)
+  found = cluster.temi(X_ND, 4, neighbors=NEAR_NK, epochs=40, **FAST)
   assert found.labels.dtype == np.int32 and found.labels.shape == (400,)
   assert found.loss.dtype == np.float32 and found.loss.shape == (3,)
   assert found.best == found.loss.argmin() and found.changed is None
   assert adjusted_rand_score(CLASS_N, found.labels) > 0.95
-  other = cluster.temi(X_ND, NEAR_NK, 4, epochs=40, seed=1, **FAST)
+  other = cluster.temi(X_ND, 4, neighbors=NEAR_NK, epochs=40, seed=1, **FAST)
   assert not np.array_equal(other.loss, found.loss)
 
 
 def test_a_start_from_kmeans_is_learned_and_the_change_is_counted():
   start = cluster.kmeans(X_ND, 4, neighbors=NEAR_NK)
-  found = cluster.temi(X_ND, NEAR_NK, 4, epochs=2, init='kmeans', **FAST)
+  found = cluster.temi(X_ND, 4, neighbors=NEAR_NK, epochs=2, init='kmeans', **FAST)
   assert found.changed == pytest.approx((found.labels != start).mean()) and found.changed < 0.1
 
 
@@ -108,11 +108,11 @@ def test_a_start_from_kmeans_is_learned_and_the_change_is_counted():
 def test_resuming_gives_the_same_bits(init):
   saved = {}
   keep = lambda epoch, state: saved.update({epoch: jax.tree.map(np.array, state)})
-  whole = cluster.temi(X_ND, NEAR_NK, 4, epochs=4, init=init, on_epoch=keep, **FAST)
+  whole = cluster.temi(X_ND, 4, neighbors=NEAR_NK, epochs=4, init=init, on_epoch=keep, **FAST)
   assert sorted(saved) == [1, 2, 3, 4]
   for epoch in (1, 4):
     before = jax.tree.map(np.copy, saved[epoch])
-    resumed = cluster.temi(X_ND, NEAR_NK, 4, epochs=4, init=init, state=saved[epoch], **FAST)
+    resumed = cluster.temi(X_ND, 4, neighbors=NEAR_NK, epochs=4, init=init, state=saved[epoch], **FAST)
     jax.tree.map(np.testing.assert_array_equal, saved[epoch], before)  # Donation must not reach the caller's arrays.
     np.testing.assert_array_equal(resumed.labels, whole.labels)
     np.testing.assert_array_equal(resumed.loss, whole.loss)
@@ -121,7 +121,8 @@ def test_resuming_gives_the_same_bits(init):
 
 def test_the_last_layer_is_frozen_in_the_first_epoch_and_the_teacher_follows():
   states = {}
-  cluster.temi(X_ND, NEAR_NK, 4, epochs=2, on_epoch=lambda e, s: states.update({e: jax.tree.map(np.array, s)}), **FAST)
+  cluster.temi(X_ND, 4, neighbors=NEAR_NK, epochs=2, **FAST,
+               on_epoch=lambda epoch, state: states.update({epoch: jax.tree.map(np.array, state)}))
   start = temi.init_heads(0, 3, (8, 16, 8, 4))
   np.testing.assert_array_equal(states[1].student['direction'], start['direction'])
   np.testing.assert_array_equal(states[1].student['gain'], start['gain'])
@@ -133,7 +134,7 @@ def test_the_last_layer_is_frozen_in_the_first_epoch_and_the_teacher_follows():
 def test_one_teacher_step_and_decay_on_matrices_only():
   """One batch of all (batch above N): after one epoch the teacher is momentum * start + (1 - momentum) * student."""
   states = []
-  cluster.temi(X_ND, NEAR_NK, 4, epochs=1, on_epoch=lambda e, s: states.append(jax.tree.map(np.array, s)),
+  cluster.temi(X_ND, 4, neighbors=NEAR_NK, epochs=1, on_epoch=lambda e, s: states.append(jax.tree.map(np.array, s)),
                **{**FAST, 'batch': 1000, 'teacher_momentum': 0.75})
   start = temi.init_heads(0, 3, (8, 16, 8, 4))['dense'][0][0]
   np.testing.assert_allclose(states[0].teacher['dense'][0][0],
@@ -162,7 +163,7 @@ from elfs_jax import cluster, neighbors
 assert jax.local_device_count() == {devices}
 x = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
 near = neighbors.knn(x, 5)[0]
-found = cluster.temi(x, near, 4, heads=2, hidden=(16, 8), epochs=3, batch=64, learning_rate=1e-2)
+found = cluster.temi(x, 4, neighbors=near, heads=2, hidden=(16, 8), epochs=3, batch=64, learning_rate=1e-2)
 print(hashlib.sha256(found.labels.tobytes() + found.loss.tobytes()).hexdigest())
 """
 
@@ -174,17 +175,18 @@ def test_eight_devices_give_the_same_bits():
 
 def test_bad_settings():
   with pytest.raises(ValueError, match="got heads=3, epochs=1, init='k-means'"):
-    cluster.temi(X_ND, NEAR_NK, 4, epochs=1, init='k-means', **FAST)
+    cluster.temi(X_ND, 4, neighbors=NEAR_NK, epochs=1, init='k-means', **FAST)
 
 
 def test_temi_that_diverges_is_an_error():
   with pytest.raises(FloatingPointError, match='lower cluster.learning_rate'):
-    cluster.temi(X_ND, NEAR_NK, 4, epochs=5, **FAST | {'learning_rate': 1e20})
+    cluster.temi(X_ND, 4, neighbors=NEAR_NK, epochs=5, **FAST | {'learning_rate': 1e20})
 
 
 def test_labels_are_those_of_the_teacher_of_the_best_head():
   states = []
-  found = cluster.temi(X_ND, NEAR_NK, 4, epochs=1, on_epoch=lambda e, s: states.append(jax.tree.map(np.array, s)),
+  found = cluster.temi(X_ND, 4, neighbors=NEAR_NK, epochs=1,
+                       on_epoch=lambda _, state: states.append(jax.tree.map(np.array, state)),
                        **FAST | {'learning_rate': 0.1, 'heads': 6, 'warmup_epochs': 0}, seed=2)
   by_teacher, by_student = (np.asarray(temi.apply_heads(heads, X_ND)).argmax(-1)
                             for heads in (states[0].teacher, states[0].student))
@@ -201,7 +203,7 @@ def test_each_epoch_draws_its_pairs_anew_among_all_neighbours():
   def loss(near_NK=NEAR_NK, epoch=0):
     states.clear()
     fresh = temi.init_state(0, 3, (8, 16, 8, 4), (1e-30, 2 * 4, 1e-4))._replace(epoch=np.int32(epoch))
-    return cluster.temi(X_ND, near_NK, 4, epochs=epoch + 1, state=fresh, **still).loss
+    return cluster.temi(X_ND, 4, neighbors=near_NK, epochs=epoch + 1, state=fresh, **still).loss
   last_is_other = np.concatenate([NEAR_NK[:, :-1], np.random.default_rng(0).integers(0, 400, (400, 1))], 1)
   assert (loss() == loss()).all()
   assert (loss(epoch=1) != loss()).any() and (loss(last_is_other) != loss()).any()
@@ -209,14 +211,14 @@ def test_each_epoch_draws_its_pairs_anew_among_all_neighbours():
 
 def test_the_published_rate_follows_the_batch_and_warms_up_over_whole_epochs(monkeypatch):
   seen, start = [], temi.init_state
-  def watched(seed, heads, widths, adamw):
+  def watched(seed, heads, widths, adamw, weight_std):
     seen.append((seed, adamw))
-    return start(seed, heads, widths, adamw)
+    return start(seed, heads, widths, adamw, weight_std)
   monkeypatch.setattr(temi, 'init_state', watched)
   monkeypatch.setattr(temi, 'temi_epoch', lambda state, *_, **__: state)
   for batch, rate, steps in ((100, 1e-4 * 100 / 256, 3 * 4), (1000, 1e-4 * 400 / 256, 3)):  # At most all 400.
-    cluster.temi(X_ND, NEAR_NK, 4, heads=1, hidden=(4,), epochs=1, batch=batch, warmup_epochs=3, weight_decay=0.02,
-                 seed=7)
+    cluster.temi(X_ND, 4, neighbors=NEAR_NK, heads=1, hidden=(4,), epochs=1, batch=batch, warmup_epochs=3,
+                 weight_decay=0.02, seed=7)
     assert seen.pop() == (7, (pytest.approx(rate), steps, 0.02))
 
 
@@ -224,8 +226,8 @@ def test_the_prior_is_an_average_over_the_steps():
   """A head that does not change: four batches of pairs of an example with itself, in plain NumPy."""
   start = temi.init_state(0, 2, (8, 6, 4), (1e-30, 1, 0.0))
   own_N1, states = np.arange(400)[:, None], []
-  cluster.temi(X_ND, own_N1, 4, heads=2, hidden=(6,), epochs=1, batch=100, learning_rate=1e-30, warmup_epochs=0,
-               weight_decay=0.0, teacher_momentum=1.0, state=start._replace(student=jax.tree.map(
+  cluster.temi(X_ND, 4, neighbors=own_N1, heads=2, hidden=(6,), epochs=1, batch=100, learning_rate=1e-30,
+               warmup_epochs=0, weight_decay=0.0, teacher_momentum=1.0, state=start._replace(student=jax.tree.map(
                    lambda leaf: 10 * leaf, start.student), teacher=jax.tree.map(lambda leaf: 10 * leaf, start.teacher)),
                on_epoch=lambda _, state: states.append(jax.tree.map(np.array, state)))
   assert states[0].prior.shape == (2, 4) and np.allclose(states[0].prior.sum(1), 1, atol=1e-5)

@@ -8,7 +8,8 @@ import optax
 import pytest
 
 from elfs_jax.runtime import mesh as mesh_lib
-from elfs_jax.training import loop as train, networks
+from elfs_jax.training import architectures, networks
+from elfs_jax.training import loop as train
 
 RECIPE = train.Recipe(width=4, batch=32, crop=1)
 N = 75  # Neither the shards nor the batch divide it.
@@ -289,7 +290,7 @@ def conv(x, kernel, stride=1):
 def test_a_resnet_equals_plain_numpy():
   """Two basic blocks, the second of them with a stride and a projection (arXiv 1512.03385, figures 2 and 5)."""
   rng = np.random.default_rng(0)
-  network, x = networks.ResNet(3, (1, 1), False, jnp.float32), rng.normal(size=(2, 5, 6, 3)).astype(np.float32)
+  network, x = architectures.ResNet(3, (1, 1), False, jnp.float32), rng.normal(size=(2, 5, 6, 3)).astype(np.float32)
   shapes = jax.eval_shape(functools.partial(network.init, train=False), jax.random.key(0), x)
   variables = jax.tree.map(lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
                            if leaf.ndim == 1 else rng.normal(0, 0.1, leaf.shape).astype(np.float32), shapes)

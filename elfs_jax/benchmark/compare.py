@@ -102,14 +102,16 @@ def closure(accuracy, baseline, ceiling):
   """
   if ceiling is None or np.mean(ceiling) <= np.mean(baseline):
     return None
-  accuracy, baseline, ceiling = (np.asarray(a) for a in (accuracy, baseline, ceiling))
-  def ratio(pick):
-    gap = (ceiling - baseline)[pick].mean(1)
-    return np.where(gap > 0, (accuracy - baseline)[pick].mean(1) / np.where(gap > 0, gap, 1), np.nan)
-  mean = float((accuracy - baseline).mean() / (ceiling - baseline).mean())
-  if len(accuracy) < 2:
+  own, gap = np.asarray(accuracy) - baseline, np.asarray(ceiling) - baseline
+  mean = float(own.mean() / gap.mean())
+  if len(own) < 2:
     return Estimate(mean, float('nan'), float('nan'))
-  return _interval(mean, _resample(len(accuracy), ratio))
+  drawn = np.random.default_rng(0).integers(0, len(own), (DRAWS, len(own)))
+  own_means, gap_means = own[drawn].mean(1), gap[drawn].mean(1)
+  # A draw without a gap has no closure and is left out. scipy.stats.bootstrap draws the same, but has no interval then.
+  closed = own_means[gap_means > 0] / gap_means[gap_means > 0]
+  low, high = np.percentile(closed, [2.5, 97.5])
+  return Estimate(mean, float(low), float(high))
 
 
 def regret(rows):
@@ -228,15 +230,3 @@ def figure(lines_by_rate, path, title, shown=8):
 def _mean_beta(rows):
   betas = [row['beta'] for row in rows if row['beta'] is not None]
   return float(np.mean(betas)) if betas else None
-
-
-def _resample(count, statistic):
-  rng = np.random.default_rng(0)
-  return statistic(rng.integers(0, count, (DRAWS, count)))
-
-
-def _interval(mean, draws):
-  if not np.isfinite(draws).any():
-    return Estimate(float(mean), float('nan'), float('nan'))
-  low, high = np.nanpercentile(draws, [2.5, 97.5])
-  return Estimate(float(mean), float(low), float(high))

@@ -4,68 +4,69 @@ A seed sets the split (where there is no test set), the clustering, the proxies,
 The embedding is made once, for all seeds, from the images alone, the test set's among them. Rows are kept as they
 come; a run that was stopped goes on.
 """
-import csv
 import functools
 import importlib.util
 import pathlib
 import time
 
-import jax
 import numpy as np
 
-from elfs_jax import checks, cluster, data, evaluate, judge, pipeline, select
-from elfs_jax.benchmark import compare, methods
-from elfs_jax.runtime import artifacts, mesh, store
-from elfs_jax.training import loop as train, recipe as recipes
-
-COLUMNS = ('data', 'encoder', 'clustering', 'proxy', 'classifier', 'settings', 'rate', 'method', 'beta', 'seed', 'n',
-           'accuracy', 'choose_seconds', 'train_seconds', 'judge', 'forecast', 'forecast_half')
-NUMBERS = {'seed': int, 'n': int} | dict.fromkeys(
-    ('rate', 'beta', 'accuracy', 'choose_seconds', 'train_seconds', 'judge', 'forecast', 'forecast_half'), float)
+from elfs_jax import checks, cluster, data, evaluate, judge, pipeline, proxy, select
+from elfs_jax import config as config_lib
+from elfs_jax import table as tables
+from elfs_jax.benchmark import compare, grade, methods, runs
+from elfs_jax.budget import floor_count
+from elfs_jax.runtime import artifacts, mesh, stages, store
+from elfs_jax.training import loop as train
 
 
 def run(dataset, config, workdir, *, say=print, progress=None):
   """Run what is not yet in `workdir`/runs.csv, then write benchmark.md and benchmark.png there.
 
   Args: as in `pipeline.run`; `config` has the section `benchmark` of configs/benchmark.py.
-  Returns: the rows, a list of dicts by COLUMNS.
+  Returns: the rows, a list of dicts by `runs.COLUMNS`.
   Raises: ValueError for a set without labels or an unknown method, before any work.
   """
   settings, workdir = config.benchmark, pathlib.Path(workdir)
   table = _asked_for(settings.methods, methods.table(config.judge.betas, settings.randoms))
   _check(dataset, config)
-  if jax.distributed.is_initialized():
+  if stages.several_hosts():
     raise ValueError('the benchmark runs on one host: leave out --hosts')
-  with store.alone(workdir):
+  with store.held(workdir):
     return _run(dataset, config, table, workdir, say, progress)
 
 
 def _run(dataset, config, table, workdir, say, progress):
   settings = config.benchmark
   embeddings, encoder = _embed_all(dataset, config, workdir / 'embed', say, progress)
-  parts = (dataset.images, dataset.embeddings, dataset.labels, dataset.test_images, dataset.test_labels)
-  fixed = _what_is_compared(config, encoder, artifacts.fingerprint(*(part for part in parts if part is not None)))
+  content = artifacts.fingerprint(dataset.identity, dataset.labels, dataset.test_images, dataset.test_labels)
+  fixed = _what_is_compared(config, encoder, content)
   path = workdir / 'runs.csv'
-  rows = read(path)
+  rows = runs.read(path)
   for seed in range(settings.seeds):
-    done = {(row['rate'], row['method']) for row in rows if (row['seed'], row['settings']) == (seed, fixed['settings'])}
-    if all((rate, method.name) in done for rate in settings.rates for method in table
-           if method.beta is None or method.beta <= rate):
+    own = [row for row in rows if row['settings'] == fixed['settings'] and row['seed'] == seed]
+    done = {(row['rate'], row['method']) for row in own}
+    wanted = {(rate, method.name) for rate in settings.rates for method in table
+              if method.beta is None or method.beta <= rate}
+    if wanted <= done:
       continue
-    start, (pool, grade) = time.monotonic(), _prepare(
-        dataset, embeddings, config, workdir / fixed['settings'] / f'seed{seed}', seed)
+    start = time.monotonic()
+    pool, grader = _prepare(dataset, embeddings, config, workdir / fixed['settings'] / f'seed{seed}', seed)
     orders = {}
     for rate in settings.rates:
       left = [method for method in table if (rate, method.name) not in done]
       if progress:
         left = progress(left, desc=f'seed {seed}, {rate:.0%} pruned', total=len(left))
-      for row in _grade_once(grade, _choose(pool, rate, left, min(settings.rates), orders)):
-        rows.append(dict.fromkeys(COLUMNS) | fixed | {'rate': rate, 'seed': seed} | row)
-        write(path, rows)
+      subsets = _choose(pool, rate, left, min(settings.rates), orders)
+      for row in grade.grade_once(grader, subsets):
+        rows.append(dict.fromkeys(runs.COLUMNS) | fixed | {'rate': rate, 'seed': seed} | row)
+        runs.write(path, rows)
     say(f'[seed {seed}] {time.monotonic() - start:.0f} s')
   names = {method.name for method in table}
   mine = [row for row in rows if row['settings'] == fixed['settings'] and row['rate'] in settings.rates
-          and row['seed'] < settings.seeds and (row['method'] in names or not row['method'].startswith('random'))]
+          and row['seed'] < settings.seeds
+          # Of methods that were not asked for this time, what is there is shown; of random subsets, no more than asked.
+          and (row['method'] in names or not row['method'].startswith('random'))]
   report(mine, workdir, say)
   return mine
 
@@ -97,34 +98,11 @@ def _classifier(rows):
   return 'an MLP on the embeddings' if rows[0]['classifier'] == 'head' else 'a network on the images'
 
 
-def read(path):
-  """The rows of a runs.csv, numbers as numbers and empty cells as None; [] if there is none."""
-  if not pathlib.Path(path).exists():
-    return []
-  with open(path, newline='') as file:
-    return [{name: NUMBERS.get(name, str)(row[name]) if row.get(name) else None for name in COLUMNS}
-            for row in csv.DictReader(file)]
-
-
-def write(path, rows):
-  """Write rows; None becomes an empty cell."""
-  cells = [['' if row[name] is None else row[name] for name in COLUMNS] for row in rows]
-  artifacts.write_rows(path, COLUMNS, cells)
-
-
 def _check(dataset, config):
   """Refuse, before any work, what can't be compared. Raises: ValueError."""
-  settings = config.benchmark
   if dataset.labels is None:
     raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
-  if settings.classifier not in GRADERS:
-    raise ValueError(f'benchmark.classifier={settings.classifier!r} is unknown: choose one of {", ".join(GRADERS)}')
-  for name in ('randoms', 'steps'):
-    if settings[name] < 1:
-      raise ValueError(f'benchmark.{name}={settings[name]} must be 1 or more')
-  if settings.seeds < 1 or not settings.rates or not all(0 < rate < 1 for rate in settings.rates):
-    raise ValueError(f'benchmark.seeds={settings.seeds} must be 1 or more and benchmark.rates={settings.rates} shares '
-                     'pruned, between 0 and 1')
+  config_lib.check(config)
   if importlib.util.find_spec('matplotlib') is None:
     raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")
   _check_pool(dataset, config)
@@ -134,7 +112,7 @@ def _check_pool(dataset, config):
   """Refuse settings that the pool can't meet: all but the fifth that is set aside, if it is."""
   pool = len(evaluate.splits(len(dataset.ids), 1, has_test_set=dataset.test_images is not None)[0].pool)
   least = max(config.benchmark.rates)
-  if select.floor_count(1 - least, pool) < 2:
+  if floor_count(1 - least, pool) < 2:
     raise ValueError(f'benchmark.rates: {least:g} pruned leaves fewer than two of {pool} examples: prune less')
   config = config.copy_and_resolve_references()
   with config.ignore_type():
@@ -172,18 +150,23 @@ def _what_is_compared(config, encoder, content):
   parts = {name: config[name].to_dict() for name in ('embed', 'neighbors', 'cluster', 'proxy', 'select', 'judge',
                                                      'evaluate')}
   parts['select'].pop('budget')
-  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, artifacts.VERSION,
-          *judge.CONSTANTS, *cluster.made_by(config.cluster.method, config.cluster.num_classes), content]
+  method = config.cluster.method
+  clusterings = cluster.CLUSTERINGS if method == 'auto' else (method,)
+  functions = [judge.verdict, judge.grade, cluster.independent, cluster.estimate_num_classes, proxy.dynamics_scores,
+               *(tables.load(cluster.CLUSTERINGS[name].function) for name in clusterings)]
+  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, content,
+          stages.constants_of(functions), select.constants(config.select.method)]
   name = config.data.name
   if name in ('folder', 'arrays', 'embeddings'):  # These say only how it is read.
     name = pathlib.Path(config.data.path).absolute().name
   return {'data': name, 'encoder': encoder, 'clustering': config.cluster.method,
-          'proxy': recipes.proxy_settings(config).network or 'auto', 'classifier': config.benchmark.classifier,
+          'proxy': config.proxy.network or select.METHODS[config.select.method].network,
+          'classifier': config.benchmark.classifier,
           'settings': artifacts.fingerprint(parts, more)[:8]}
 
 
 def _prepare(dataset, embeddings, config, workdir, seed):
-  """One seed's `methods.Pool`, and grade(subsets) -> rows."""
+  """One seed's `methods.Pool`, and its grader: subsets -> rows."""
   own_test = dataset.test_images is not None
   split = evaluate.splits(len(dataset.ids), seed + 1, has_test_set=own_test)[seed]
   test = np.arange(len(dataset.ids), len(embeddings)) if own_test else split.test
@@ -195,7 +178,7 @@ def _prepare(dataset, embeddings, config, workdir, seed):
   unlabelled = data.from_memory(images=None if dataset.images is None else dataset.images[split.pool],
                                 embeddings=embeddings[split.pool])
   pool = _pool(unlabelled, labels[split.pool], config, workdir, seed)
-  grader = GRADERS[config.benchmark.classifier]
+  grader = grade.GRADERS[config.benchmark.classifier]
   return pool, functools.partial(grader, inputs, labels, split.pool, test, config, seed)
 
 
@@ -208,39 +191,44 @@ def _pool(unlabelled, labels, config, workdir, seed):
     with config.ignore_type():
       config.select.budget = budget
     start = time.monotonic()
-    selection = pipeline.select_from(unlabelled, config, workdir, say=lambda _: None)[0]
+    selection = pipeline.select_from(unlabelled, config, workdir, say=_silent)
     return selection, time.monotonic() - start
 
-  first, _ = coreset(select.floor_count(1 - config.benchmark.rates[0], len(labels)))
-  settings = recipes.proxy_settings(config)
-  inputs = recipes.inputs_of(settings, unlabelled, unlabelled.embeddings)
-
-  def fit(targets):
-    return train.fit(inputs, targets, int(targets.max()) + 1, recipes.recipe_of(settings, inputs),
-                     epochs=recipes.proxy_epochs(settings, inputs), mesh=mesh.data_mesh(config.mesh.shards),
-                     shards=config.mesh.shards, seed=seed)
+  first, _ = coreset(floor_count(1 - config.benchmark.rates[0], len(labels)))
+  training = pipeline.proxy_training(config, unlabelled, unlabelled.embeddings)
 
   @functools.cache
   def supervised():
-    key = artifacts.fingerprint(artifacts.VERSION, labels, inputs, settings.to_dict(), config.mesh.shards, seed)
-    return artifacts.cached(workdir / 'stages' / 'supervised.npz', key, lambda: fit(labels).scores)[0]
+    current = stages.start(workdir, config.mesh.shards, {}, _silent, None)
+    return stages.stage(current, 'supervised', proxy.dynamics_scores, pseudo_labels=labels,
+                        num_classes=int(labels.max()) + 1, **training)
+
+  def represent():
+    targets = first.pseudo_labels
+    fitted = train.fit(labels=targets, num_classes=int(targets.max()) + 1, mesh=mesh.data_mesh(config.mesh.shards),
+                       **training)
+    return fitted.represent(training['inputs'])
 
   def cut(difficulty, budget, beta):
-    return select.cut(config.select.method, first.graph, first.pseudo_labels, difficulty, budget, beta, seed,
-                      balance=config.select.balance)
+    candidates = select.Candidates(*first.graph, first.pseudo_labels, difficulty)
+    return select.choose(config.select.method, candidates, budget, beta, seed=seed, balance=config.select.balance)
 
-  return methods.Pool(unlabelled.embeddings, first.graph[0], coreset, cut, first.pseudo_labels, first.scores,
-                      lambda: fit(first.pseudo_labels).represent(inputs), supervised, seed)
+  return methods.Pool(unlabelled.embeddings, first.graph.indices, coreset, cut, first.pseudo_labels, first.scores,
+                      represent, supervised, seed)
+
+
+def _silent(line):
+  pass
 
 
 def _choose(pool, rate, table, least_rate, orders):
   """[(row so far, indices into the pool)] of each method; a nested one runs once, at the largest budget."""
   count, out = len(pool.embeddings), []
-  budget = select.floor_count(1 - rate, count)
+  budget = floor_count(1 - rate, count)
   for method in table:
     if method.nested:
       if method.name not in orders:
-        orders[method.name] = _timed(method.choose, pool, select.floor_count(1 - least_rate, count))
+        orders[method.name] = _timed(method.choose, pool, floor_count(1 - least_rate, count))
       chosen, seconds = orders[method.name]
     else:
       chosen, seconds = _timed(method.choose, pool, budget)
@@ -248,16 +236,6 @@ def _choose(pool, rate, table, least_rate, orders):
       row = {'method': method.name, 'beta': method.beta, 'n': budget, 'choose_seconds': round(seconds, 3)}
       out.append((row | _judged(pool, method, budget), chosen[:budget]))
   return out
-
-
-def _grade_once(grade, subsets):
-  """Rows of all subsets; several methods that chose the same, in the same order, share one training."""
-  same = {}
-  for row, chosen in subsets:
-    same.setdefault(chosen.tobytes(), []).append((row, chosen))
-  for group, graded in zip(same.values(), grade([group[0] for group in same.values()])):
-    for row, _ in group:
-      yield row | {name: graded[name] for name in ('accuracy', 'train_seconds')}
 
 
 def _judged(pool, method, budget):
@@ -273,30 +251,6 @@ def _judged(pool, method, budget):
     return {'judge': float(judged['random_scores'].mean())}
   at = np.flatnonzero(np.isclose(judged['betas'], method.beta)) if method.name.startswith('elfs_beta_') else []
   return {'judge': float(judged['scores'][at[0]].mean())} if len(at) else {}
-
-
-def _grade_by_head(embeddings, labels, pool_rows, test, config, seed, subsets):
-  """Accuracy of an MLP on the embeddings: all subsets at once, with one start and the same draws."""
-  if not subsets:
-    return []
-  start = time.monotonic()
-  accuracy = judge.grade(embeddings, np.stack([pool_rows[chosen] for _, chosen in subsets]), labels[None], test,
-                         steps=config.benchmark.steps, seed=seed)[:, 0]
-  seconds = round((time.monotonic() - start) / len(subsets), 3)
-  return [row | {'accuracy': float(value), 'train_seconds': seconds} for (row, _), value in zip(subsets, accuracy)]
-
-
-def _grade_by_network(inputs, labels, pool_rows, test, config, seed, subsets):
-  """Accuracy of the evaluation's network, one subset after the other."""
-  recipe = recipes.recipe_of(config.evaluate, inputs)
-  for row, chosen in subsets:
-    accuracy, seconds = _timed(
-        evaluate.downstream_accuracy, inputs, labels, pool_rows[chosen], inputs[test], labels[test],
-        int(labels.max()) + 1, recipe, steps=config.benchmark.steps, mesh=mesh.data_mesh(config.mesh.shards), seed=seed)
-    yield row | {'accuracy': accuracy, 'train_seconds': round(seconds, 3)}
-
-
-GRADERS = {'head': _grade_by_head, 'network': _grade_by_network}
 
 
 def _timed(function, *args, **kwargs):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elfs_jax import judge, proxy, select
+from elfs_jax import judge, neighbors, select
 from elfs_jax.vectors import unit_rows
 
 SUPERVISED_BETAS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # A ceiling is the best of a fine grid.
@@ -87,29 +87,30 @@ def d2(pool, budget):
 def d2_cut(pool, budget):
   """The same after a hard cut, which the published code can make first, of the share that ours cuts in noisy data."""
   n = len(pool.embeddings)
-  beta = judge.least_beta(1.0, 1 - budget / n)
-  kept = select.hardness_order(proxy.difficulty(pool.scores, 'aum', seed=pool.seed))[select.floor_count(beta, n):]
-  return kept[_d2(pool, kept, budget, 10)]
+  beta = judge.least(True, 1 - budget / n)
+  kept = select.hardness_order(select.difficulty(pool.scores, 'aum', seed=pool.seed))[select.floor_count(beta, n):]
+  near, _ = neighbors.knn(unit_rows(pool.embeddings[kept]), 10)
+  return kept[_d2(pool, kept, budget, near)]
 
 
-def _d2(pool, rows, budget, neighbors):
+def _d2(pool, rows, budget, near):
   aum = pool.scores['aum'][rows]
   hard = (aum.max() - aum) / max(float(np.ptp(aum)), 1e-12)
-  return select.d2(unit_rows(pool.embeddings[rows]), hard, budget, neighbors=neighbors, gamma_forward=1.0,
+  return select.d2(unit_rows(pool.embeddings[rows]), hard, budget, neighbors=near, gamma_forward=1.0,
                    gamma_reverse=1.0)
 
 
 def supervised_ccs(pool, budget):
   n = len(pool.embeddings)
   beta = min(float(np.interp(1 - budget / n, *zip(*CCS_CUT))), (n - budget) / n)
-  return select.stratified(proxy.difficulty(pool.supervised(), 'aum', seed=pool.seed), budget, beta, seed=pool.seed)
+  return select.stratified(select.difficulty(pool.supervised(), 'aum', seed=pool.seed), budget, beta, seed=pool.seed)
 
 
 def elfs_at(pool, budget, *, beta, score='aum'):
   """The pipeline's way to choose, at this beta."""
   if not _has_room(pool, budget, beta):
     return None
-  return pool.cut(proxy.difficulty(pool.scores, score, seed=pool.seed), budget, beta)
+  return pool.cut(select.difficulty(pool.scores, score, seed=pool.seed), budget, beta)
 
 
 def double_end(pool, budget, *, beta, score='aum', supervised=False):
@@ -117,7 +118,7 @@ def double_end(pool, budget, *, beta, score='aum', supervised=False):
   if not _has_room(pool, budget, beta):
     return None
   scores = pool.supervised() if supervised else pool.scores
-  return select.double_end(proxy.difficulty(scores, score, seed=pool.seed), budget, beta)
+  return select.double_end(select.difficulty(scores, score, seed=pool.seed), budget, beta)
 
 
 def _has_room(pool, budget, beta):

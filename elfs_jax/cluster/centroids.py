@@ -1,81 +1,102 @@
-"""Clusters around centres: k-means on smoothed embeddings, from merged clusters too, and clusterings for the judge."""
+"""Clusters around centres: k-means on smoothed embeddings, from merged clusters too, and clusterings for the judge.
+
+What decides a result is a parameter with a default, so that a change of it can't reuse a result of before.
+"""
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from elfs_jax.cluster import merging
-from elfs_jax.cluster.quality import check_num_classes, information, joint_shares
-from elfs_jax.vectors import fit_kmeans as fit, unit_rows
-
-SMOOTH_ROUNDS = SMOOTH_NEIGHBORS = 10
-MERGED_STARTS, MORE_CLUSTERS = 10, 20
-INDEPENDENT = ((1.5, 2, 2.5), (1, 1.5, 2.5))  # Times num_classes, on all dimensions and on halves in turn.
-NEARLY = 0.9  # Of the best grade: what the least number of clusters must reach where the number is guessed.
-SAMPLE = 10_000  # Examples that clusterings for the judge are fitted on.
+from elfs_jax.cluster.quality import GRADED_NEIGHBORS, check_num_classes, information, joint_shares
+from elfs_jax.vectors import fit_kmeans as fit
+from elfs_jax.vectors import unit_rows
 
 
-def kmeans(embeddings, num_classes, *, neighbors=None, seed=0):
+class Smoothing(NamedTuple):
+  """How `smooth` averages: how many rounds, each over how many of an example's nearest neighbours."""
+  rounds: int = 10
+  neighbors: int = 10
+
+
+def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | None = None, seed: int = 0,
+           smoothing: Smoothing = Smoothing(), starts: int = 20, plain_starts: int = 10,
+           graded_neighbors: int = GRADED_NEIGHBORS) -> np.ndarray:
   """k-means (scikit-learn, on one thread: its labels otherwise depend on the thread count).
 
-  Plain: the least inertia of 10 starts. With neighbours, two changes that were far ahead of it wherever tried:
-  embeddings are smoothed first, and of 20 starts the one whose labels tell most about the neighbours' labels wins
-  (`information`), not the one of least inertia. Smoothing replaces each unit row by the mean of itself and its 10
-  nearest neighbours, scaled to unit length, ten times over: simple graph convolution (Wu et al., ICML 2019), used
-  before k-means by Zhang et al. ("Attributed graph clustering via adaptive graph convolution", IJCAI 2019).
+  Plain: of several starts the one of least inertia. With neighbours, two changes that were far ahead of it wherever
+  tried: embeddings are smoothed first (`smooth`), and the start wins whose labels tell most about the neighbours'
+  labels (`information`), not the one of least inertia.
 
-  Args: embeddings: float [N, D]; num_classes: clusters C; neighbors: int32 [N, K] from `neighbors.knn`, or None for
-    plain k-means; seed.
+  Args:
+    embeddings: float [N, D].
+    num_classes: clusters C.
+    neighbors: int [N, K] from `neighbors.knn`, best first, or None for plain k-means.
+    seed: draws the starts.
+    smoothing: rounds and neighbours of the smoothing.
+    starts: how many starts there are where neighbours are given.
+    plain_starts: how many there are without.
+    graded_neighbors: nearest neighbours that the starts are graded by.
   Returns: labels int32 [N].
   Raises: ValueError unless 2 <= num_classes <= N.
   """
   check_num_classes(num_classes, len(embeddings))
   x_ND = np.asarray(embeddings, np.float32)
   if neighbors is None:
-    return fit_kmeans(x_ND, num_classes, seed=seed, starts=10).labels_.astype(np.int32)
-  x_ND = smooth(x_ND, neighbors)
+    return fit_kmeans(x_ND, num_classes, seed=seed, starts=plain_starts).labels_.astype(np.int32)
+  x_ND = smooth(x_ND, neighbors, smoothing)
   def start(draw):
     return fit_kmeans(x_ND, num_classes, seed=draw, starts=1).labels_.astype(np.int32)
-  return _most_informative(start, 20, neighbors, seed)
+  return _most_informative(start, starts, neighbors, graded_neighbors, seed)
 
 
-def merged_kmeans(embeddings, num_classes, neighbors, *, seed=0):
+def merged_kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray, seed: int = 0,
+                  smoothing: Smoothing = Smoothing(), starts: int = 10, more_clusters: int = 20,
+                  graded_neighbors: int = GRADED_NEIGHBORS) -> np.ndarray:
   """k-means on smoothed embeddings, as in `kmeans`, whose starts are clusters that were merged.
 
-  A start takes 20 clusters more than asked for, merges those whose neighbours lie in the same clusters
-  (`merging.merge`), and lets k-means go on from the centres of what is left: by itself k-means seldom moves a centre
-  from a class that has two to one that has none. Of 10 starts the most informative wins. It was 2 and 8 points ahead of
-  `kmeans` on the encoder's embeddings of digits and Fashion-MNIST, level on most others, 4 behind on one with 62 classes
+  A start takes more clusters than asked for, merges those whose neighbours lie in the same clusters (`merging.merge`),
+  and lets k-means go on from the centres of what is left: by itself k-means seldom moves a centre from a class that
+  has two to one that has none. Of all starts the most informative wins. It was 2 and 8 points ahead of `kmeans` on
+  the encoder's embeddings of digits and Fashion-MNIST, level on most others, 4 behind on one with 62 classes
   (docs/lab/tried.md).
 
-  Args and errors as in `kmeans`, but neighbours are needed. Returns: labels int32 [N].
+  Args and errors as in `kmeans`, but neighbours are needed; starts: how many there are; more_clusters: with how many
+    clusters more than asked for a start begins.
+  Returns: labels int32 [N].
   """
   check_num_classes(num_classes, len(embeddings))
-  x_ND = smooth(np.asarray(embeddings, np.float32), neighbors)
+  x_ND = smooth(np.asarray(embeddings, np.float32), neighbors, smoothing)
   def start(draw):
-    fine_N = fit_kmeans(x_ND, min(num_classes + MORE_CLUSTERS, len(x_ND)), seed=draw, starts=1).labels_
-    joint_FF, fine_N = joint_shares(fine_N, neighbors)
+    fine_N = fit_kmeans(x_ND, min(num_classes + more_clusters, len(x_ND)), seed=draw, starts=1).labels_
+    joint_FF, fine_N = joint_shares(fine_N, neighbors, graded_neighbors=graded_neighbors)
     merged_N = merging.merge(joint_FF, num_classes)[fine_N]
     centres_CD = np.stack([x_ND[merged_N == c].mean(0) for c in range(merged_N.max() + 1)])
     return fit_kmeans(x_ND, len(centres_CD), seed=draw, starts=1, init=centres_CD).labels_.astype(np.int32)
-  return _most_informative(start, MERGED_STARTS, neighbors, seed)
+  return _most_informative(start, starts, neighbors, graded_neighbors, seed)
 
 
-def _most_informative(start, count, neighbors, seed):
+def _most_informative(start, count, neighbors, graded_neighbors, seed):
   """Of `count` clusterings start(draw), each from a draw of its own, the one with the most `information`."""
-  found = [start(int(draw)) for draw in np.random.default_rng(seed).integers(1 << 31, size=count)]
-  return max(found, key=lambda labels_N: information(labels_N, neighbors))
+  draws = np.random.default_rng(seed).integers(1 << 31, size=count)
+  found = [start(int(draw)) for draw in draws]
+  return max(found, key=lambda labels_N: information(labels_N, neighbors, graded_neighbors=graded_neighbors))
 
 
-def made_by(method, num_classes):
-  """What the clusters rest on beside the settings of `cluster`: part of the fingerprints of them."""
-  starts = (MERGED_STARTS, MORE_CLUSTERS) if method in ('merged', 'auto') else ()
-  return starts if num_classes else (*starts, NEARLY)
+def smooth(embeddings: np.ndarray, neighbors: np.ndarray, smoothing: Smoothing = Smoothing()) -> np.ndarray:
+  """Unit rows, averaged with their nearest neighbours' again and again.
 
+  Each round replaces every unit row by the mean of itself and its nearest neighbours, scaled to unit length: simple
+  graph convolution (Wu et al., ICML 2019), used before k-means by Zhang et al. ("Attributed graph clustering via
+  adaptive graph convolution", IJCAI 2019).
 
-def smooth(embeddings, neighbors):
-  """Unit rows, averaged with their nearest neighbours' again and again: float32 [N, D]."""
+  Args: embeddings: float [N, D]; neighbors: int [N, K], best first; smoothing: how many rounds and neighbours.
+  Returns: float32 [N, D].
+  """
   x_ND = unit_rows(embeddings)
-  near_NK = np.asarray(neighbors)[:, :SMOOTH_NEIGHBORS]
-  for _ in range(SMOOTH_ROUNDS):
+  near_NK = np.asarray(neighbors)[:, :smoothing.neighbors]
+  for _ in range(smoothing.rounds):
     total_ND = x_ND.copy()
     for near_N in near_NK.T:
       total_ND += x_ND[near_N]
@@ -83,78 +104,106 @@ def smooth(embeddings, neighbors):
   return x_ND
 
 
-def fit_kmeans(x_ND, num_classes, *, seed, starts, init='k-means++'):
+def fit_kmeans(x_ND: np.ndarray, num_classes: int, *, seed: int, starts: int, init='k-means++'):
   """A fitted `sklearn.cluster.KMeans`, on one thread."""
   from sklearn.cluster import KMeans
   return fit(KMeans(num_classes, init=init, n_init=starts, random_state=seed), x_ND)
 
 
-def independent(embeddings, num_classes, *, neighbors=None, count=3, seed=0):
-  """Clusterings for the judge, made without the ones that the difficulty used.
-
-  k-means in pairs: one sees all dimensions, with num_classes times 1.5, 2 and 2.5 clusters (times 1 would find the
-  pseudo-labels again), one sees a random half, with num_classes times 1, 1.5 and 2.5. Each is smoothed over the
-  neighbours found in what it sees and fitted on at most 10,000 random examples. Those of all
-  dimensions follow the classes better, those of halves share fewer errors with the pseudo-labels.
-
-  Args:
-    embeddings: float [N, D].
-    num_classes: C.
-    neighbors: callable (part of the embeddings, k) -> int [N, k]; None leaves the halves as they are.
-    count: how many clusterings.
-    seed: draws the halves and the examples.
-  Returns: labels int32 [count, N].
-  Raises: ValueError unless 2 <= num_classes <= N.
-  """
-  check_num_classes(num_classes, len(embeddings))
-  x_ND, rng = np.asarray(embeddings, np.float32), np.random.default_rng(seed)
-  size, width = x_ND.shape
-  labels = []
-  for turn in range(count):
-    clusters = min(round(num_classes * INDEPENDENT[turn % 2][turn // 2 % 3]), size)
-    part_ND = x_ND[:, rng.choice(width, -(-width // 2), replace=False)] if turn % 2 else x_ND
-    if neighbors is not None:
-      part_ND = smooth(part_ND, neighbors(part_ND, min(SMOOTH_NEIGHBORS, size - 1)))
-    rows = rng.choice(size, min(size, max(SAMPLE, 20 * clusters)), replace=False)
-    model = fit_kmeans(part_ND[rows], clusters, seed=seed + turn, starts=3)
-    labels.append(predict_kmeans(model, part_ND))
-  return np.stack(labels)
-
-
-def predict_kmeans(model, x_ND):
+def predict_kmeans(model, x_ND: np.ndarray) -> np.ndarray:
   """Labels int32 [N] by a fitted k-means, on one thread."""
   with threadpool_limits(1):
     return model.predict(x_ND).astype(np.int32)
 
 
-def choose_num_classes(embeddings, *, seed=0):
+def independent(embeddings: np.ndarray, num_classes: int, *,
+                neighbors: Callable[[np.ndarray, int], np.ndarray] | None = None, count: int = 3, seed: int = 0,
+                smoothing: Smoothing = Smoothing(), starts: int = 3,
+                multiples: Sequence[Sequence[float]] = ((1.5, 2, 2.5), (1, 1.5, 2.5)),
+                rows: int = 10_000, rows_per_cluster: int = 20) -> np.ndarray:
+  """Clusterings for the judge, made without the ones that the difficulty used.
+
+  k-means in pairs: one sees all dimensions, with num_classes times 1.5, 2 and 2.5 clusters (times 1 would find the
+  pseudo-labels again), one sees a random half, with num_classes times 1, 1.5 and 2.5. Each is smoothed over the
+  neighbours found in what it sees. Those of all dimensions follow the classes better, those of halves share fewer
+  errors with the pseudo-labels.
+
+  Args:
+    embeddings: float [N, D].
+    num_classes: C.
+    neighbors: callable (part of the embeddings, k) -> int [N, k]; None leaves what is clustered as it is.
+    count: how many clusterings.
+    seed: draws the halves and the examples.
+    smoothing: rounds and neighbours of the smoothing.
+    starts: of each k-means; the least inertia wins.
+    multiples: what num_classes is multiplied by, in turn: for all dimensions, and for halves.
+    rows, rows_per_cluster: k-means is fitted on as many random examples, or as many a cluster where that is more.
+  Returns: labels int32 [count, N].
+  Raises: ValueError unless 2 <= num_classes <= N.
+  """
+  check_num_classes(num_classes, len(embeddings))
+  x_ND = np.asarray(embeddings, np.float32)
+  rng = np.random.default_rng(seed)
+  size, width = x_ND.shape
+  labels = []
+  for turn in range(count):
+    of_half = turn % 2
+    multiple = multiples[of_half][turn // 2 % len(multiples[of_half])]
+    clusters = min(round(num_classes * multiple), size)
+    part_ND = x_ND[:, rng.choice(width, -(-width // 2), replace=False)] if of_half else x_ND
+    if neighbors is not None:
+      part_ND = smooth(part_ND, neighbors(part_ND, min(smoothing.neighbors, size - 1)), smoothing)
+    fitted = rng.choice(size, min(size, max(rows, rows_per_cluster * clusters)), replace=False)
+    model = fit_kmeans(part_ND[fitted], clusters, seed=seed + turn, starts=starts)
+    labels.append(predict_kmeans(model, part_ND))
+  return np.stack(labels)
+
+
+def estimate_num_classes(embeddings: np.ndarray, *, seed: int = 0, smoothing: Smoothing = Smoothing(), starts: int = 5,
+                       numbers: Sequence[int] = (2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100), rows: int = 3000,
+                       nearly: float = 0.9, graded_neighbors: int = GRADED_NEIGHBORS) -> int:
   """A rough guess of the number of clusters, for images whose number of classes nobody knows. No label is used.
 
-  On at most 3,000 random examples, smoothed k-means for K = 2, 3, 5, 7, 10, 15, ..., 100 (at most a tenth of the
-  examples), graded by the product of `information`, as a share of its maximum log K, and the silhouette: the first
-  alone guesses too few, the second too many. Where the images have no number of their own the grade hardly changes with
-  K, so the least within a tenth of the best is taken. How near it came on our sets: docs/lab/results-0.1.md. It promises
+  On some random examples, smoothed k-means for each of some numbers of clusters K (at most a tenth of the examples),
+  graded by the product of `information`, as a share of its maximum log K, and the silhouette: the first alone guesses
+  too few, the second too many. Where the images have no number of their own the grade hardly changes with K, so the
+  least K that comes near the best grade is taken. How near it came on our sets: docs/lab/results-0.1.md. It promises
   nothing for other images: name the number where it is known.
 
-  Args: embeddings: float [N, D]; seed.
+  Args:
+    embeddings: float [N, D].
+    seed: draws the examples and the starts.
+    smoothing: rounds and neighbours of the smoothing.
+    starts: of each k-means; the most informative wins.
+    numbers: the K to try, rising, the first 2.
+    rows: how many random examples at most.
+    nearly: the share of the best grade that is near enough.
+    graded_neighbors: nearest neighbours that clusterings are graded by.
   Raises: ValueError if N is below 3.
   """
   from sklearn.metrics import silhouette_score
   from sklearn.neighbors import NearestNeighbors
   if len(embeddings) < 3:
     raise ValueError(f'a guess of cluster.num_classes needs at least 3 examples, got N={len(embeddings)}')
-  rows = np.random.default_rng(seed).permutation(len(embeddings))[:3000]
-  x_ND, scores = unit_rows(np.asarray(embeddings)[rows]), {2: 0.}
+  drawn = np.random.default_rng(seed).permutation(len(embeddings))[:rows]
+  x_ND = unit_rows(np.asarray(embeddings)[drawn])
+  most_neighbors = min(max(smoothing.neighbors, graded_neighbors), len(drawn) - 1)
   with threadpool_limits(1):
-    near_NK = NearestNeighbors(n_neighbors=min(10, len(rows) - 1)).fit(x_ND).kneighbors(return_distance=False)
-  x_ND = smooth(x_ND, near_NK)
-  for classes in (2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100):
-    if classes <= len(rows) // 10:
-      starts = [fit_kmeans(x_ND, classes, seed=seed + start, starts=1).labels_ for start in range(5)]
-      labels_N = max(starts, key=lambda labels_N: information(labels_N, near_NK))
-      if len(np.unique(labels_N)) == classes:  # Else there are fewer distinct examples than clusters.
-        with threadpool_limits(1):
-          silhouette = silhouette_score(x_ND, labels_N)
-        scores[classes] = information(labels_N, near_NK) / np.log(classes) * silhouette
-  best = max(scores.values())
-  return min(classes for classes, score in scores.items() if score >= min(best, NEARLY * best))  # It may be negative.
+    near_NK = NearestNeighbors(n_neighbors=most_neighbors).fit(x_ND).kneighbors(return_distance=False)
+  x_ND = smooth(x_ND, near_NK, smoothing)
+  def informative(labels_N):
+    return information(labels_N, near_NK, graded_neighbors=graded_neighbors)
+  grades = {2: 0.}
+  for classes in numbers:
+    if classes > len(drawn) // 10:
+      continue
+    found = [fit_kmeans(x_ND, classes, seed=seed + start, starts=1).labels_ for start in range(starts)]
+    labels_N = max(found, key=informative)
+    if len(np.unique(labels_N)) < classes:  # There are fewer distinct examples than clusters.
+      continue
+    with threadpool_limits(1):
+      silhouette = silhouette_score(x_ND, labels_N)
+    grades[classes] = informative(labels_N) / np.log(classes) * silhouette
+  highest = max(grades.values())
+  enough = min(highest, nearly * highest)  # It may be negative.
+  return min(classes for classes, grade in grades.items() if grade >= enough)

@@ -4,22 +4,35 @@ Adaloglou et al., "Exploring the Limits of Deep Image Clustering using Pretraine
 (arXiv 2303.17896). All heads train at once along a leading head axis; `elfs_jax.cluster` holds the public names.
 """
 import functools
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from elfs_jax.cluster.centroids import kmeans
-from elfs_jax.cluster.quality import check_num_classes
+from elfs_jax.cluster.centroids import Smoothing, kmeans
+from elfs_jax.cluster.quality import GRADED_NEIGHBORS, check_num_classes
 from elfs_jax.runtime import mesh
 
-IMITATION_EPOCHS = 10
-IMITATION_RATE = 2e-3
-WEIGHT_STD = 0.02
-CUT_STD = 0.8796256610342398  # The std of a standard normal cut at two sigma.
-BLOCK_ROWS = 4096
+CUT_STD = 0.8796256610342398  # The std of a standard normal cut at two sigma: `scipy.stats.truncnorm.std(-2, 2)`.
+BLOCK_ROWS = 4096  # Examples that are labelled at a time.
+
+
+class AdamW(NamedTuple):
+  """The optimiser's settings: hashable, since a compiled program is kept for each."""
+  learning_rate: float
+  warmup_steps: int
+  weight_decay: float
+
+
+class LossSettings(NamedTuple):
+  """The settings of `temi_loss`, by its names: hashable, as above."""
+  beta: float = 0.6
+  student_temp: float = 0.1
+  teacher_temp: float = 0.1
+  prior_momentum: float = 0.9
 
 
 class State(NamedTuple):
@@ -41,9 +54,14 @@ class Temi(NamedTuple):
   changed: float | None
 
 
-def temi(embeddings, neighbors, num_classes, *, heads, hidden=(512, 256), epochs, batch=1024, learning_rate=None,
-         warmup_epochs=20, weight_decay=1e-4, teacher_momentum=0.996, init='random', seed=0, state=None,
-         on_epoch=None, progress=None):
+def temi(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray, heads: int, epochs: int,
+         hidden: Sequence[int] = (512, 256), batch: int = 1024, learning_rate: float | None = None,
+         warmup_epochs: int = 20, weight_decay: float = 1e-4, teacher_momentum: float = 0.996, init: str = 'random',
+         seed: int = 0, beta: float = 0.6, student_temp: float = 0.1, teacher_temp: float = 0.1,
+         prior_momentum: float = 0.9, weight_std: float = 0.02, imitation_epochs: int = 10,
+         imitation_rate: float = 2e-3, smoothing: Smoothing = Smoothing(), kmeans_starts: int = 20,
+         graded_neighbors: int = GRADED_NEIGHBORS, state: Any = None,
+         on_epoch: Callable[[int, State], None] | None = None, progress: Callable | None = None) -> Temi:
   """Cluster by TEMI (arXiv 2303.17896): heads whose clusters hold an example and its neighbours together.
 
   Runs on one device, so the labels do not depend on how many there are. The label-free choice among the heads is the
@@ -52,11 +70,11 @@ def temi(embeddings, neighbors, num_classes, *, heads, hidden=(512, 256), epochs
 
   Args:
     embeddings: float [N, D].
-    neighbors: int32 [N, K], from `neighbors.knn`.
     num_classes: clusters C, 2 <= C <= N.
+    neighbors: int32 [N, K], from `neighbors.knn`.
     heads: number of heads H, trained at once.
-    hidden: widths of the hidden layers.
     epochs: passes over the examples, each with a newly drawn neighbour.
+    hidden: widths of the hidden layers.
     batch: pairs a step; above N, one batch of all.
     learning_rate: AdamW's peak rate; None is the published 1e-4 * batch / 256.
     warmup_epochs: epochs of linear warm-up; the rate is constant after.
@@ -64,12 +82,16 @@ def temi(embeddings, neighbors, num_classes, *, heads, hidden=(512, 256), epochs
     teacher_momentum: weight of the old teacher in each step's average.
     init: 'random', or 'kmeans': every head first learns the labels of `kmeans(embeddings, num_classes, neighbors=...)`.
     seed: of weights, order and pairs.
+    beta, student_temp, teacher_temp, prior_momentum: as in `temi_loss`.
+    weight_std: standard deviation of the weights at the start, of a normal that is cut at two sigma.
+    imitation_epochs, imitation_rate: how long and how fast the heads learn the labels of k-means.
+    smoothing, kmeans_starts, graded_neighbors: of that k-means; `kmeans` says what they are.
     state: a state that `on_epoch` received, in the same call otherwise; training goes on from there to the same bits.
     on_epoch: called as `on_epoch(epochs done, state)`; the state's arrays live until it returns: copy what you keep.
     progress: called as `progress(iterable, desc=..., total=...)`, returns an iterable; default none.
   Returns: Temi(labels int32 [N], loss float32 [H] of the last epoch, best: the head chosen, changed: the share of the
     k-means labels that training changed, None after a random start).
-  Raises: ValueError on a number of classes or a setting out of range.
+  Raises: ValueError on a number of classes or a setting out of range; FloatingPointError if the loss is not finite.
   """
   count, width = np.shape(embeddings)
   check_num_classes(num_classes, count)
@@ -79,23 +101,27 @@ def temi(embeddings, neighbors, num_classes, *, heads, hidden=(512, 256), epochs
   batch = min(batch, count)
   if learning_rate is None:
     learning_rate = 1e-4 * batch / 256
+  adamw = AdamW(learning_rate, warmup_epochs * (count // batch), weight_decay)
+  loss = LossSettings(beta, student_temp, teacher_temp, prior_momentum)
   place = functools.partial(jax.device_put, device=jax.local_devices()[0])
-  key, adamw = place(jax.random.key(seed)), (learning_rate, warmup_epochs * (count // batch), weight_decay)
-  x_ND, near_NK = place(np.asarray(embeddings, np.float32)), place(np.asarray(neighbors, np.int32))
-  fresh = init_state(seed, heads, (width, *hidden, num_classes), adamw)
+  key = place(jax.random.key(seed))
+  x_ND = place(np.asarray(embeddings, np.float32))
+  near_NK = place(np.asarray(neighbors, np.int32))
+  fresh = init_state(seed, heads, (width, *hidden, num_classes), adamw, weight_std)
   if state is not None:
     state = place(jax.tree.unflatten(jax.tree.structure(fresh), jax.tree.leaves(state)))
   elif init == 'kmeans':
-    start_N = kmeans(embeddings, num_classes, neighbors=neighbors, seed=seed)
+    start_N = kmeans(embeddings, num_classes, neighbors=neighbors, seed=seed, smoothing=smoothing,
+                     starts=kmeans_starts, graded_neighbors=graded_neighbors)
     state = imitate(place(fresh), x_ND, place(start_N), jax.random.fold_in(key, 0), batch=batch,
-                               epochs=IMITATION_EPOCHS, adamw=(IMITATION_RATE, 1, weight_decay))
+                    epochs=imitation_epochs, adamw=AdamW(imitation_rate, 1, weight_decay), temperature=student_temp)
   else:
     state = place(fresh)
 
   pair_key = jax.random.fold_in(key, 1)
   remaining = range(int(state.epoch), epochs)
   for epoch in remaining if progress is None else progress(remaining, desc='TEMI', total=len(remaining)):
-    state = temi_epoch(state, x_ND, near_NK, pair_key, batch=batch, adamw=adamw, momentum=teacher_momentum)
+    state = temi_epoch(state, x_ND, near_NK, pair_key, batch=batch, adamw=adamw, momentum=teacher_momentum, loss=loss)
     if progress is not None:
       jax.block_until_ready(state)
     if on_epoch is not None:
@@ -110,8 +136,9 @@ def temi(embeddings, neighbors, num_classes, *, heads, hidden=(512, 256), epochs
   return Temi(labels_N, loss_H, best, changed)
 
 
-def temi_loss(student_logits, teacher_logits, prior, *, beta=0.6, student_temp=0.1, teacher_temp=0.1,
-              prior_momentum=0.9):
+def temi_loss(student_logits: jax.Array, teacher_logits: jax.Array, prior: jax.Array, *, beta: float = 0.6,
+              student_temp: float = 0.1, teacher_temp: float = 0.1,
+              prior_momentum: float = 0.9) -> tuple[jax.Array, jax.Array]:
   """TEMI's loss of each head (arXiv 2303.17896, section 3): weighted pointwise mutual information of a pair.
 
   Args:
@@ -134,27 +161,30 @@ def temi_loss(student_logits, teacher_logits, prior, *, beta=0.6, student_temp=0
   return (weight_B * pmi_HPB.mean(1)).mean(-1), prior
 
 
-def init_heads(seed, heads, widths):
+def init_heads(seed, heads, widths, weight_std=0.02):
   """Heads of Linear(D, .) - GELU - ... - Linear - L2 normalisation - weight-normalised Linear(., C), as host arrays.
 
-  Weights come from a normal of std 0.02 cut at two sigma, biases are 0, gains 1.
+  Weights come from a normal that is cut at two sigma, biases are 0, gains 1.
 
-  Args: seed: an int or a sequence of ints; heads: H; widths: (D, hidden widths ..., C).
+  Args: seed: an int or a sequence of ints; heads: H; widths: (D, hidden widths ..., C); weight_std: the standard
+    deviation of the weights.
   Returns: {'dense': [(weight [H, in, out], bias [H, out]), ...], 'direction': [H, in, C], 'gain': [H, C]}, float32.
   """
-  rng, weights = np.random.default_rng(seed), []
+  rng = np.random.default_rng(seed)
+  weights = []
   for fan_in, fan_out in zip(widths[:-1], widths[1:]):
     sample = rng.standard_normal((heads, fan_in, fan_out), np.float32)
     while (far := np.abs(sample) > 2).any():
       sample[far] = rng.standard_normal(far.sum(), np.float32)
-    weights.append(np.float32(WEIGHT_STD / CUT_STD) * sample)
+    weights.append(np.float32(weight_std / CUT_STD) * sample)
   dense = [(weight, np.zeros((heads, weight.shape[-1]), np.float32)) for weight in weights[:-1]]
   return {'dense': dense, 'direction': weights[-1], 'gain': np.ones((heads, widths[-1]), np.float32)}
 
 
-def init_state(seed, heads, widths, adamw):
+def init_state(seed, heads, widths, adamw, weight_std=0.02):
   """The state before the first epoch: the teacher equals the student, the prior is uniform."""
-  student, classes = init_heads(seed, heads, widths), widths[-1]
+  student = init_heads(seed, heads, widths, weight_std)
+  classes = widths[-1]
   return State(np.int32(0), student, jax.tree.map(np.copy, student),
                np.full((heads, classes), 1 / classes, np.float32), make_optimizer(*adamw).init(student),
                np.zeros(heads, np.float32), np.full(1, -1, np.int32))
@@ -173,16 +203,18 @@ def apply_heads(heads, x_BD):
 
 def make_optimizer(learning_rate, warmup_steps, weight_decay):
   """AdamW, linear warm-up and constant after, decay on matrices only."""
-  schedule = optax.linear_schedule(learning_rate / warmup_steps, learning_rate, warmup_steps - 1) if warmup_steps > 1 \
-    else optax.constant_schedule(learning_rate)
+  first = learning_rate / max(1, warmup_steps)
+  schedule = optax.warmup_constant_schedule(first, learning_rate, warmup_steps - 1)  # Constant where that is 0.
   return optax.adamw(schedule, weight_decay=weight_decay,
                      mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim == 3, tree))
 
 
-@mesh.repeatable(static_argnames=('batch', 'adamw', 'momentum'), donate_argnums=0)
-def temi_epoch(state, x_ND, neighbors_NK, key, *, batch, adamw, momentum):
+@mesh.repeatable(static_argnames=('batch', 'adamw', 'momentum', 'loss'), donate_argnums=0)
+def temi_epoch(state, x_ND, neighbors_NK, key, *, batch, adamw, momentum, loss):
   """One pass over the pairs (x_i, x_j), j uniform among i's neighbours; the tail shorter than a batch is dropped."""
-  count, per_epoch, optimizer = len(x_ND), len(x_ND) // batch, make_optimizer(*adamw)
+  count = len(x_ND)
+  per_epoch = count // batch
+  optimizer = make_optimizer(*adamw)
   order_key, pair_key = jax.random.split(jax.random.fold_in(key, state.epoch))
   first_N = jax.random.permutation(order_key, count)
   pick_N = jax.random.randint(pair_key, (count,), 0, neighbors_NK.shape[1])
@@ -192,18 +224,20 @@ def temi_epoch(state, x_ND, neighbors_NK, key, *, batch, adamw, momentum):
   def step(carry, pair_B2):
     student, teacher, prior, optimizer_state = carry
     x_PD = x_ND[pair_B2.T.reshape(-1)]
-    split = lambda logits: logits.reshape(len(logits), 2, batch, -1)
+    def split(logits):
+      return logits.reshape(len(logits), 2, batch, -1)
     teacher_logits = split(apply_heads(teacher, x_PD))
 
     def objective(student):
-      loss_H, new_prior = temi_loss(split(apply_heads(student, x_PD)), teacher_logits, prior)
+      loss_H, new_prior = temi_loss(split(apply_heads(student, x_PD)), teacher_logits, prior,
+                                    **loss._asdict())
       return loss_H.mean(), (loss_H, new_prior)
 
     gradient, (loss_H, prior) = jax.grad(objective, has_aux=True)(student)
     gradient = freeze_last(gradient, thawed)
     updates, optimizer_state = optimizer.update(gradient, optimizer_state, student)
     student = optax.apply_updates(student, freeze_last(updates, thawed))
-    teacher = jax.tree.map(lambda t, s: momentum * t + (1 - momentum) * s, teacher, student)
+    teacher = optax.incremental_update(teacher, student, momentum)  # This order: the other rounds otherwise.
     return (student, teacher, prior, optimizer_state), loss_H
 
   carry = (state.student, state.teacher, state.prior, state.optimizer)
@@ -217,25 +251,27 @@ def freeze_last(tree, thawed):
   return {**tree, 'direction': tree['direction'] * thawed, 'gain': tree['gain'] * thawed}
 
 
-def imitate(state, x_ND, labels_N, key, *, batch, epochs, adamw):
+def imitate(state, x_ND, labels_N, key, *, batch, epochs, adamw, temperature):
   """A state whose heads, all of them, have learned given labels int32 [N] by cross-entropy."""
-  heads, optimizer_state = state.student, make_optimizer(*adamw).init(state.student)
+  heads = state.student
+  optimizer_state = make_optimizer(*adamw).init(heads)
   for epoch in range(epochs):
     heads, optimizer_state = imitation_epoch(heads, optimizer_state, x_ND, labels_N, jax.random.fold_in(key, epoch),
-                                             batch=batch, adamw=adamw)
+                                             batch=batch, adamw=adamw, temperature=temperature)
   return state._replace(student=heads, teacher=jax.tree.map(jnp.copy, heads), start=labels_N)
 
 
-@mesh.repeatable(static_argnames=('batch', 'adamw'), donate_argnums=(0, 1))
-def imitation_epoch(heads, optimizer_state, x_ND, labels_N, key, *, batch, adamw):
+@mesh.repeatable(static_argnames=('batch', 'adamw', 'temperature'), donate_argnums=(0, 1))
+def imitation_epoch(heads, optimizer_state, x_ND, labels_N, key, *, batch, adamw, temperature):
   """One pass of cross-entropy training; the tail shorter than a batch is dropped."""
-  per_epoch, optimizer = len(x_ND) // batch, make_optimizer(*adamw)
+  per_epoch = len(x_ND) // batch
+  optimizer = make_optimizer(*adamw)
   order_SB = jax.random.permutation(key, len(x_ND))[:per_epoch * batch].reshape(per_epoch, batch)
 
   def step(carry, index_B):
     heads, optimizer_state = carry
     def objective(heads):
-      log_HBC = jax.nn.log_softmax(apply_heads(heads, x_ND[index_B]) / 0.1)
+      log_HBC = jax.nn.log_softmax(apply_heads(heads, x_ND[index_B]) / temperature)
       return -jnp.take_along_axis(log_HBC, labels_N[index_B][None, :, None], axis=-1).mean()
     updates, optimizer_state = optimizer.update(jax.grad(objective)(heads), optimizer_state, heads)
     return (optax.apply_updates(heads, updates), optimizer_state), None

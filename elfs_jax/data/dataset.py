@@ -1,34 +1,32 @@
-"""Data: where images, embeddings and labels come from, checked once, here.
+"""The data set: examples as every stage sees them, read by a source or given as arrays, and checked once, here.
 
 Labels are optional everywhere, and only `evaluate` may see them.
 """
 import collections
 import dataclasses
-import difflib
+import hashlib
 import numbers
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from elfs_jax.benchmark.sets import clipart, emoji, glyphs, synthetic, variants
-from elfs_jax.data import readers
+from elfs_jax import table
+from elfs_jax.data import decode as decoding
+from elfs_jax.data import labels as labels_lib
+from elfs_jax.data import sources
+from elfs_jax.data.labelled import labelled_rows
 
-NEEDS_PATH = {
-  'arrays': 'an .npz or .npy file of uint8 images',
-  'emoji': 'the node_modules that holds the packages of emoji',
-  'folder': 'a folder of images',
-  'embeddings': 'an .npy or .npz file of float embeddings [N,D]',
-}
-FASHION_MNIST = {'fashion_mnist': dict, 'fashion_mnist_long_tail': variants.long_tail,
-                 'fashion_mnist_dirty': variants.dirty}
-MAX_CLASSES = 100_000  # A classifier has an output for each index up to the largest.
-NO_PATH = ('digits', 'synthetic')
-NAMES = (*NO_PATH, *FASHION_MNIST, 'clipart', 'glyphs', *NEEDS_PATH, *readers.TFDS)
+BLOCK = 1 << 26  # Bytes of an array that are digested at a time.
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """N examples. `images` or `embeddings` may be None, not both; `test_images` and `test_labels` come together."""
-  images: np.ndarray | None  # uint8 [N,H,W,Ch], Ch 1 (grey) or 3 (RGB)
+  """N examples. `images` or `embeddings` may be None, not both; `test_images` and `test_labels` come together.
+
+  Copies with other fields (`dataclasses.replace`) share the images and what is known of their content; arrays are not
+  to be written to.
+  """
+  images: np.ndarray | None  # uint8 [N,H,W,Ch], Ch 1 (grey) or 3 (RGB); of files a read-only np.memmap at `data.size`
   ids: list[str]  # [N] unique: a posix path relative to the folder, else str(index) or the maker's
   labels: np.ndarray | None = None  # int32 [N]
   embeddings: np.ndarray | None = None  # float32 [N,D]
@@ -36,63 +34,95 @@ class Dataset:
   test_labels: np.ndarray | None = None  # int32 [M]
   class_names: list[str] | None = None
   skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # (path, reason), in path order
+  decode: Callable[[int, int], np.ndarray] | None = None  # (row, size) -> uint8 [size,size,Ch], of images in files
+  labelled: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [m]: labelled already
+  labelled_labels: list | None = None  # [m], as they were given
+  root: str | None = None  # the folder that the ids are paths in, where they are
+  fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for
+
+  def pixels(self, rows: Sequence[int] | np.ndarray, size: int | None = None, progress: Callable | None = None
+             ) -> np.ndarray:
+    """The images of some rows, at the size asked for; files are decoded anew, in parallel.
+
+    Args:
+      rows: int [n].
+      size: the shorter side becomes so many pixels, then the centre is cut out; None: as `images` has them.
+      progress: optional; called as progress(iterable, desc=..., total=...).
+    Returns: uint8 [n,H,W,Ch].
+    Raises: ValueError without images, for no such size, or where a file has changed or is gone since.
+    """
+    if self.images is None:
+      raise ValueError('these data are embeddings alone, without images')
+    _check_size(size)
+    rows = np.arange(len(self.images))[np.asarray(rows, np.int64)]
+    if size is None or self.images.shape[1:3] == (size, size):
+      return np.asarray(self.images[rows])
+    decode = self.decode or (lambda row, size: decoding.resize(self.images[row], size))
+    out = np.empty((len(rows), size, size, self.images.shape[3]), np.uint8)
+    def one(i):
+      out[i] = decode(int(rows[i]), int(size))
+    decoding.parallel(one, len(rows), progress, f'Reading images at {size} pixels')
+    return out
+
+  @property
+  def identity(self) -> str:
+    """A fingerprint of the images and embeddings: the same for the same content, whatever the machine or the path.
+
+    Of files it comes from relative paths, sizes in bytes, digests of content and the default size. It is computed once.
+    """
+    parts = [self._fingerprint(array) for array in (self.images, self.embeddings) if array is not None]
+    return parts[0] if len(parts) == 1 else hashlib.sha256(' '.join(parts).encode()).hexdigest()
+
+  def _fingerprint(self, array):
+    known = self.fingerprints.get(id(array))
+    if known is None or known[0] is not array:  # Kept with its array, so that no other has its id.
+      known = self.fingerprints[id(array)] = array, fingerprint(array)
+    return known[1]
 
 
-def load(name, path=None, *, images=None, labels=None, size=None, progress=None):
+def fingerprint(array: np.ndarray) -> str:
+  """A hex digest of an array's type, shape and content, which is read in blocks."""
+  digest = hashlib.sha256(f'{array.dtype}{array.shape}'.encode())
+  rows = max(1, BLOCK // max(1, array[:1].nbytes))
+  for start in range(0, len(array), rows):
+    digest.update(np.ascontiguousarray(array[start:start + rows]).tobytes())
+  return digest.hexdigest()
+
+
+def load(name: str, path=None, *, images=None, labels=None, labelled=None, size: int | None = None, cache=None,
+         progress: Callable | None = None) -> Dataset:
   """Read a data set.
 
   Args:
-    name: `digits` (scikit-learn's, 8x8), `fashion_mnist` (`path`: the folder of the four IDX files, default where
-      Debian's package puts them), `fashion_mnist_long_tail` and `fashion_mnist_dirty` (from the same files: see
-      `variants`), `glyphs` (`path`: a folder of fonts, default the system's: see `glyphs`), `emoji` (`path`: a
-      node_modules: see `emoji`), `clipart` (`path`: the folder of folders, default where Debian's package puts it),
-      `synthetic` (8x8, the best choice known: see `synthetic`), `arrays` (`path`: an .npz with `images` uint8 [N,H,W]
-      or [N,H,W,Ch] and perhaps `labels`, `ids`, `test_images`, `test_labels`, or an .npy of images), `folder` (`path`:
-      images of any size and mode, searched recursively), `embeddings` (`path`: an .npy of floats [N,D], or an .npz
-      with `embeddings` and perhaps `labels` and `ids`), or a data set of TensorFlow Datasets (`cifar10`, `cifar100`,
-      `stl10`, `svhn`, `imagenet`; `path`: its data_dir).
+    name: one of `SOURCES`, which says what each is and what `path` is to it.
+    path: a file or folder.
     images: for `embeddings`: the images that they came from, an .npy, an .npz or a folder.
     labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of
-      `readers.NAME_COLUMNS`, in any order; for a folder also the word `folders` (the parent folder's name).
+      `labels.NAME_COLUMNS`, in any order; for a folder also the word `folders` (the parent folder's name).
+    labelled: examples that are labelled already, as `labelled_rows` takes them.
     size: side in pixels that a folder's images (default 64) or those of TensorFlow Datasets are resized to
       (ImageNet by default 160, others not): the shorter side becomes `size`, the centre is cut out.
+    cache: a folder that keeps decoded images, so that the next run decodes only files that changed; default: they lie
+      in a temporary file for as long as the data set is used.
     progress: optional; called as progress(iterable, desc=..., total=...).
   Returns: `Dataset`.
   Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
   """
   _check_arguments(name, path, images, size)
-  if name == 'digits':
-    fields = readers.digits()
-  elif name == 'synthetic':
-    fields = synthetic.make()
-  elif name in FASHION_MNIST:
-    fields = FASHION_MNIST[name](readers.fashion_mnist(path))
-  elif name == 'clipart':
-    fields = clipart.read(path, progress=progress)
-  elif name == 'glyphs':
-    fields = glyphs.read(path, progress=progress)
-  elif name == 'emoji':
-    fields = emoji.read(path, progress=progress)
-  elif name == 'arrays':
-    fields = readers.numpy_file(path, 'images', ('labels', 'ids', 'test_images', 'test_labels'))
-  elif name == 'folder':
-    fields = readers.image_folder(path, size, progress)
-  elif name == 'embeddings':
-    fields = readers.numpy_file(path, 'embeddings', ('labels', 'ids')) | readers.images_of(images, size, progress)
-  else:
-    fields = readers.tensorflow_datasets(name, path, size, progress)
+  fields = sources.read(name, path=path, images=images, size=size, progress=progress, cache=cache)
   if str(labels) == 'folders':
-    fields['labels'] = readers.parents(fields.get('ids'), path if images is None else images)
+    fields['labels'] = labels_lib.parents(fields.get('ids'), path if images is None else images)
     fields['class_names'] = sorted(set(fields['labels']))
   elif labels is not None:
     count = (*np.shape(fields['embeddings'] if 'embeddings' in fields else fields['images']), 0)[0]
     ids = [str(i) for i in fields.get('ids', range(count))]
-    fields |= {'labels': readers.label_file(labels, ids), 'labels_from': labels}
+    fields |= {'labels': labels_lib.label_file(labels, ids), 'labels_from': labels}
     fields.pop('class_names', None)
-  return _dataset(where=f'{name} data' if path is None else str(path), **fields)
+  return _dataset(where=f'{name} data' if path is None else str(path), labelled=labelled, **fields)
 
 
-def from_memory(images=None, embeddings=None, labels=None, ids=None):
+def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled=None, test_images=None,
+                test_labels=None) -> Dataset:
   """A `Dataset` of arrays in memory, checked as `load` checks files.
 
   Args:
@@ -100,33 +130,60 @@ def from_memory(images=None, embeddings=None, labels=None, ids=None):
     embeddings: real numbers [N,D]; images, embeddings or both.
     labels: N class indices or class names.
     ids: N unique names; default the index.
+    labelled: examples that are labelled already, as `labelled_rows` takes them.
+    test_images, test_labels: a test set, as `images` and `labels`.
   Raises: ValueError, in one line that names the input and the mend.
   """
-  return _dataset(images=images, embeddings=embeddings, labels=labels, ids=ids)
+  return _dataset(images=images, embeddings=embeddings, labels=labels, ids=ids, labelled=labelled,
+                  test_images=test_images, test_labels=test_labels)
+
+
+def with_labels(dataset: Dataset, labels) -> Dataset:
+  """The data with N class indices or names, which a comparison uses. Raises: ValueError."""
+  indices, class_names = labels_lib.class_indices(labels, len(dataset.ids), None, 'labels')
+  return dataclasses.replace(dataset, labels=indices, class_names=class_names)
+
+
+def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
+  """The data with examples that are labelled already.
+
+  Args: labelled: as `labelled_rows` takes them; labels: one for each of them, where they do not come with it.
+  Raises: FileNotFoundError or ValueError, in one line.
+  """
+  rows, own = labelled_rows(labelled, dataset.ids)
+  if labels is not None:
+    own = list(labels)
+    if len(own) != len(rows):
+      raise ValueError(f'labels= has {len(own)} labels for {len(rows)} examples in labelled=; give one each')
+  return dataclasses.replace(dataset, labelled=rows, labelled_labels=own)
 
 
 def _check_arguments(name, path, images, size):
-  if name not in NAMES:
-    near = difflib.get_close_matches(str(name), NAMES, 1)
-    raise ValueError(f'data.name={name!r} is unknown' + (f': did you mean {near[0]!r}? There' if near else '; there')
-                     + f' are {", ".join(NAMES)}')
-  if path in (None, '') and name in NEEDS_PATH:
-    raise ValueError(f'data.name={name!r} needs data.path: {NEEDS_PATH[name]}')
-  if path is not None and name in NO_PATH:
+  table.check_name(sources.NAMES, 'data.name', name)
+  source = sources.SOURCES[name]
+  if path in (None, '') and source.path == 'needed':
+    raise ValueError(f'data.name={name!r} needs data.path: {source.path_help}')
+  if path is not None and source.path == 'none':
     raise ValueError(f"data.path={str(path)!r} is not read by data.name={name!r}: use configs/folder.py, "
                      'configs/arrays.py or configs/embeddings.py for your own data')
-  if images is not None and name != 'embeddings':
-    raise ValueError(f"data.images={str(images)!r} goes with data.name='embeddings'; here images are data.path")
-  if size is not None:
-    if name not in ('folder', 'embeddings', *readers.TFDS):
-      raise ValueError(f"data.size={size} is for folders and TensorFlow Datasets; resize {name!r} yourself")
-    if not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1:
-      raise ValueError(f'data.size={size} must be a whole number of pixels, 1 or more')
+  if images is not None and not source.images:
+    takers = ' or '.join(repr(other) for other, entry in sources.SOURCES.items() if entry.images)
+    raise ValueError(f'data.images={str(images)!r} goes with data.name={takers}; here images are data.path')
+  if size is not None and not source.sized:
+    takers = ', '.join(other for other, entry in sources.SOURCES.items() if entry.sized)
+    raise ValueError(f'data.size={size} is for {takers}; resize {name!r} yourself')
+  _check_size(size, 'data.size')
+
+
+def _check_size(size, what='size'):
+  if size is not None and (not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1):
+    raise ValueError(f'{what}={size} must be a whole number of pixels, 1 or more')
 
 
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
-             class_names=None, skipped=(), where='input', labels_from=None):
-  """The one validator: checked arrays of matching lengths -> Dataset."""
+             class_names=None, skipped=(), decode=None, content=None, root=None, labelled=None, where='input',
+             labels_from=None):
+  """The one validator: checked arrays of matching lengths -> Dataset. `content`: the fingerprint of files."""
   if images is None and embeddings is None:
     raise ValueError('give images (uint8 [N,H,W,Ch]), embeddings (float [N,D]) or both')
   if (test_images is None) != (test_labels is None):
@@ -140,10 +197,11 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   if embeddings is not None and len(embeddings) != n:
     raise ValueError(f'{where}: {len(embeddings)} embeddings but {n} images{missing}; give one row for each image')
   if labels is not None:
-    labels, class_names = _labels(labels, n, class_names, f'{labels_from or where}: labels', missing)
+    labels, class_names = labels_lib.class_indices(labels, n, class_names, f'{labels_from or where}: labels', missing)
   if test_images is not None:
     test_images = _images(test_images, f'{where}: test_images')
-    test_labels, class_names = _labels(test_labels, len(test_images), class_names, f'{where}: test_labels')
+    test_labels, class_names = labels_lib.class_indices(test_labels, len(test_images), class_names,
+                                                        f'{where}: test_labels')
     if images is not None and test_images.shape[1:] != images.shape[1:]:
       raise ValueError(f'{where}: test_images are {test_images.shape[1:]}, images {images.shape[1:]}; make them equal')
   ids = [str(i) for i in (range(n) if ids is None else ids)]
@@ -155,12 +213,15 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   decides, what = (images, 'images') if embeddings is None else (embeddings, 'embeddings')
   if n > 1 and all(np.array_equal(one, decides[0]) for one in decides[1:]):
     raise ValueError(f'{where}: all {n} {what} are the same; there is nothing to choose between')
-  return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped))
+  labelled, labelled_labels = labelled_rows(labelled, ids)
+  known = {} if content is None else {id(images): (images, content)}
+  return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped), decode,
+                 labelled, labelled_labels, root, known)
 
 
 def _images(images, what):
   try:
-    images = np.asarray(images)
+    images = images if isinstance(images, np.memmap) else np.asarray(images)
   except ValueError:
     raise ValueError(f'{what} differ in shape; resize them to one shape, or give a folder') from None
   if images.dtype.kind in 'OSU':
@@ -196,34 +257,3 @@ def _embeddings(embeddings, what):
   if largest and not 1e-9 < largest < 1e12:  # Beyond, float32 has no room for their squares.
     raise ValueError(f'{what} reach {largest:.1e}; scale them all by one number so that they reach about 1')
   return single
-
-
-def _labels(labels, n, class_names, what, missing=''):
-  """N class indices or names -> (int32 [N], class names or None). Names not given are numbered in sorted order."""
-  labels = np.asarray(labels)
-  if labels.shape != (n,):
-    header = '; is the first a header? Call that column label' if labels.shape == (n + 1,) else ''
-    raise ValueError(f'{what} have shape {labels.shape} for {n} examples{missing}{header}; give one label for each')
-  if labels.dtype.kind == 'O' and all(isinstance(label, str) for label in labels):
-    labels = labels.astype(str)
-  if labels.dtype.kind in 'US':
-    labels = labels.astype(str)
-    whole = np.char.isdecimal(np.char.lstrip(labels, '-')) & (np.char.str_len(labels) < 19)  # -1 is not a name either.
-    if class_names is not None or not whole.all():
-      return _named_labels(labels, class_names, what)
-    labels = labels.astype(np.int64)
-  finite = labels.dtype.kind in 'iub' or labels.dtype.kind == 'f' and np.isfinite(labels).all()
-  if not finite or (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= MAX_CLASSES:
-    raise ValueError(f'{what} must be class indices from 0 to {MAX_CLASSES - 1}, or class names')
-  return labels.astype(np.int32), class_names
-
-
-def _named_labels(labels, class_names, what):
-  if (labels == '').any():
-    raise ValueError(f'{what}: row {np.flatnonzero(labels == "")[0]} is empty; give every example a label')
-  class_names = np.unique(labels).tolist() if class_names is None else class_names
-  index = {name: i for i, name in enumerate(class_names)}
-  unknown = next((label for label in labels.tolist() if label not in index), None)
-  if unknown is not None:
-    raise ValueError(f'{what} hold {unknown!r}, which is none of the classes {", ".join(class_names[:10])}')
-  return np.array([index[label] for label in labels.tolist()], np.int32), class_names

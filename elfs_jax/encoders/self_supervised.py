@@ -8,74 +8,106 @@ features. Clusters then follow the classes better than those of the pixels (docs
 The same bits on every layout: each logical shard runs alone, with batch norm over its own examples; projections are
 gathered, so that every device computes the loss of the whole batch in the same shapes; gradients are one tree sum.
 """
-from functools import partial
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from elfs_jax import embed
+from elfs_jax.embed import FIT_ROWS, pca, scale, shrink
+from elfs_jax.embed import SIDE as PCA_SIDE
+from elfs_jax.encoders.views import views
 from elfs_jax.runtime import mesh as devices
 
-SIDE = 64  # Pixels: longer images are downscaled before training.
-COMPONENTS = 256  # Of the scaled features that are worth keeping; the rest only cost time in every search.
-GRID = 16  # Positions along a side after the stem, which sets the cost of all that follows.
 BLOCK = 512  # Images that are embedded at a time.
-DECAY = 0.95  # Of batch norm's running statistics, per step.
 
 
-def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32, features=512, projection=128,
-          temperature=0.5, k=5, refresh=3, rate=2e-3, weight_decay=1e-2, crop=0.8, flip=False, seed=0, state=None,
-          on_epoch=None, progress=None):
-  """Train the encoder and embed every image with it.
+class BySize(NamedTuple):
+  """How long to train and in which batches where that is left open, by the number of images."""
+  images_seen: int = 300_000  # In all epochs together, about,
+  least_epochs: int = 11      # but no fewer epochs than this
+  most_epochs: int = 20       # and no more than this.
+  small_set: int = 10_000     # Fewer images than this
+  small_batch: int = 256      # are seen in these batches,
+  batch: int = 512            # the others in these.
+
+  def epochs_of(self, count: int) -> int:
+    """Epochs over `count` images."""
+    return min(max(self.images_seen // count, self.least_epochs), self.most_epochs)
+
+  def batch_of(self, count: int) -> int:
+    """Pairs per step from `count` images."""
+    return self.small_batch if count < self.small_set else self.batch
+
+
+def embed(images: np.ndarray, *, mesh: Mesh, neighbors: Callable[[np.ndarray, int], np.ndarray], shards: int = 16,
+          epochs: int | None = None, batch: int | None = None, width: int = 24, refresh: int = 1,
+          learning_rate: float = 2e-3, flip: bool = False, seed: int = 0, by_size: BySize = BySize(),
+          features: int = 512, projection: int = 128, temperature: float = 0.5, positives: int = 5,
+          weight_decay: float = 1e-2, crop: float = 0.8, side: int = 64, grid: int = 16, decay: float = 0.95,
+          pixel_components: int = 100, pixel_side: int = PCA_SIDE, feature_components: int = 256,
+          fit_rows: int = FIT_ROWS, state: Any = None, on_epoch: Callable[[int, dict], None] | None = None,
+          progress: Callable | None = None) -> np.ndarray:
+  """Train the encoder, embed every image with it and scale the embeddings for cosine neighbours (`embed.scale`).
 
   Images (uint8) and the table of neighbours are held by every device; the work is shared. The result is the same to
   the bit for every mesh over the same `shards`, and after a resume.
 
   Args:
-    images: uint8 [N, H, W, Ch], grey or colour. Sides above 64 pixels are downscaled first (`embed.shrink`).
-    mesh: from `elfs_jax.mesh.data_mesh(shards)`.
+    images: uint8 [N, H, W, Ch], grey or colour.
+    mesh: from `mesh.data_mesh(shards)`.
     neighbors: callable (embeddings float32 [N, D], k) -> int [N, k], the k nearest others of each.
     shards: the number of logical shards S; part of the recipe, like a seed.
-    epochs: passes over the images; a pass drops what is left over from whole batches.
-    batch: pairs per step, rounded down to a multiple of S and at most N.
+    epochs: passes over the images; a pass drops what is left over from whole batches. None: by the number of images.
+    batch: pairs per step, rounded down to a multiple of S and at most N. None: by the number of images.
     width: channels after the stem; the last convolution has 8 times as many.
-    features: width of the embedding.
-    projection: width of the projections that the loss compares.
-    temperature: of the contrastive loss.
-    k: the positive is drawn from this many neighbours.
     refresh: how many times the neighbours are found anew, from the encoder's own features, at even distances.
-    rate: peak learning rate of AdamW, per 256 pairs; a tenth of the steps warm up, then a cosine to 0.
-    weight_decay: of AdamW, on matrices only.
-    crop: the least share of the image's area that a random crop keeps.
+    learning_rate: AdamW's at the peak, per 256 pairs; a tenth of the steps warm up, then a cosine to 0.
     flip: also mirror views at random. Wrong for digits and text, right for most photographs.
     seed: of the weights, the order, the views and the positives.
+    by_size: what epochs and batch are where they are None.
+    features: width of the encoder's output.
+    projection: width of the projections that the loss compares.
+    temperature: of the contrastive loss.
+    positives: the second image of a pair is drawn from this many neighbours.
+    weight_decay: of AdamW, on matrices only.
+    crop: the least share of the image's area that a random crop keeps.
+    side: images with a side longer than this, in pixels, are downscaled first (`embed.shrink`).
+    grid: positions along a side after the stem, which sets the cost of all that follows.
+    decay: of batch norm's running statistics, per step.
+    pixel_components, pixel_side: of the PCA of the pixels (`embed.pca`) that the first neighbours are found under.
+    feature_components: how many of the scaled features are kept; the rest only cost time in every search.
+    fit_rows: on how many rows PCA and scaling are fitted at most.
     state: resume from what `on_epoch` was given, in NumPy or JAX arrays; a list of its leaves will do.
     on_epoch: called as (epochs done, state) after each epoch. State is a tree of JAX arrays, the same on every device;
       the next step reuses their memory, so copy what is to be kept.
     progress: wraps the steps: progress(iterable, desc=, total=).
-  Returns: float32 [N, features], not scaled (see `embed.scale`).
+  Returns: float32 [N, min(feature_components, features, N - 1)].
   Raises: FloatingPointError if the loss is no longer finite.
   """
-  images = embed.shrink(images, SIDE)
+  images = shrink(images, side)
   count = len(images)
+  epochs = by_size.epochs_of(count) if epochs is None else epochs
+  batch = by_size.batch_of(count) if batch is None else batch
   share = max(1, min(batch, count) // shards)
   batch = share * shards
   steps = max(1, count // batch)
-  positives = min(k, count - 1)
-  schedule = optax.warmup_cosine_decay_schedule(0., rate * batch / 256, max(1, epochs * steps // 10),
-                                                max(2, epochs * steps))
-  optimizer = optax.adamw(schedule, weight_decay=weight_decay, mask=partial(jax.tree.map, lambda a: a.ndim > 1))
-  params, stats = init(seed, images.shape[1:], width, features, projection)
+  positives = min(positives, count - 1)
+  optimizer = _optimizer(learning_rate * batch / 256, weight_decay, epochs * steps)
+  params, stats = init(seed, images.shape[1:], width, features, projection, grid)
   fresh = {'params': params, 'stats': stats, 'optimizer': optimizer.init(params), 'neighbors': 0, 'epoch': np.int32(0)}
   if state is None:
-    state = fresh | {'neighbors': np.asarray(neighbors(embed.pca(images, seed=seed), positives), np.int32)}
+    pixel_embeddings = pca(images, components=pixel_components, seed=seed, side=pixel_side, fit_rows=fit_rows)
+    state = fresh | {'neighbors': np.asarray(neighbors(pixel_embeddings, positives), np.int32)}
   state = devices.replicate(mesh, jax.tree.unflatten(jax.tree.structure(fresh), jax.tree.leaves(state)))
   pixels, key = devices.replicate(mesh, (images, jax.random.key(seed)))
-  step = _make_step(mesh, optimizer, shards, temperature, crop, flip)
+  step = _make_step(mesh, optimizer, shards, temperature, crop, flip, decay)
   refreshes = {round(epochs * i / (refresh + 1)) for i in range(1, refresh + 1)} - {0, epochs}
 
   queue = range(int(state['epoch']) * steps, epochs * steps)
@@ -88,14 +120,21 @@ def train(images, mesh, *, neighbors, shards=16, epochs=10, batch=512, width=32,
     if i + 1 < steps:
       continue
     if not math.isfinite(float(loss)):
-      raise FloatingPointError(f'the encoder\'s loss is {float(loss)} after epoch {epoch + 1}: lower the learning rate')
+      raise FloatingPointError(f'the encoder\'s loss is {float(loss)} after epoch {epoch + 1}: lower '
+                               'embed.learning_rate')
     state = state | {'epoch': devices.replicate(mesh, np.int32(epoch + 1))}
     if epoch + 1 in refreshes:
-      table = neighbors(embed.scale(apply(state, pixels), seed=seed), positives)
+      table = neighbors(scale(apply(state, pixels), seed=seed, fit_rows=fit_rows), positives)
       state = state | {'neighbors': devices.replicate(mesh, np.asarray(table, np.int32))}
     if on_epoch is not None:
       on_epoch(epoch + 1, state)
-  return apply(state, pixels)
+  return scale(apply(state, pixels), components=feature_components, seed=seed, fit_rows=fit_rows)
+
+
+def _optimizer(rate, weight_decay, steps):
+  """AdamW: a tenth of the steps warm up to `rate`, then a cosine to 0; decay on matrices only."""
+  schedule = optax.warmup_cosine_decay_schedule(0., rate, max(1, steps // 10), max(2, steps))
+  return optax.adamw(schedule, weight_decay=weight_decay, mask=partial(jax.tree.map, lambda a: a.ndim > 1))
 
 
 def _order(seed, count, steps, shards, share):
@@ -104,10 +143,10 @@ def _order(seed, count, steps, shards, share):
   return order.reshape(steps, shards, share).swapaxes(0, 1).astype(np.int32)
 
 
-def init(seed, shape, width, features, projection):
+def init(seed, shape, width, features, projection, grid=16):
   """Parameters and batch norm's running statistics for images of `shape` (H, W, Ch), NumPy arrays."""
   random = np.random.default_rng((seed, 0))
-  stem = -(-max(shape[:2]) // GRID)
+  stem = -(-max(shape[:2]) // grid)
   kernels = [(stem + 2, shape[2], width), (3, width, 2 * width), (3, 2 * width, 4 * width), (3, 4 * width, 8 * width)]
   def normal(*shape):
     return random.normal(scale=np.sqrt(2 / np.prod(shape[:-1])), size=shape).astype(np.float32)
@@ -167,33 +206,6 @@ def contrastive_loss(z_2BD, temperature):
   return optax.softmax_cross_entropy_with_integer_labels(logits, partner).mean()
 
 
-def views(random, images, crop, flip):
-  """Random resized crops (bilinear) with changed contrast, brightness and colours.
-
-  Args: random: uniform in [0, 1), [8 + Ch^2, B]; images: uint8 [B, H, W, Ch]; crop, flip: as in `train`. Returns:
-    float32 [B, H, W, Ch], about 0 to 1.
-  """
-  count, height, width, channels = images.shape
-  area, ratio, top, left, side, contrast, brightness, pale, *mix = random
-  area, ratio = crop + (1 - crop) * area, jnp.exp(0.6 * (ratio - 0.5))
-  rows = _resample(top, jnp.sqrt(area * ratio), height)
-  columns = _resample(left, jnp.sqrt(area / ratio), width)
-  if flip:
-    columns = jnp.where(side[:, None, None] < 0.5, columns[:, ::-1], columns)
-  x = images.astype(jnp.float32) / 255
-  x = jnp.einsum('bih,bhwc->biwc', rows, x)
-  x = jnp.einsum('bjw,biwc->bijc', columns, x)
-  contrast, brightness = (0.8 * (u[:, None, None, None] - 0.5) for u in (contrast, brightness))
-  x = x * (1 + contrast) + 0.5 * brightness * x.mean((1, 2, 3), keepdims=True)
-  if channels == 1:
-    return x
-  # Colour: a random mix of the channels near the identity; half the images paler, down to grey.
-  noise = 0.5 * (jnp.stack(mix, -1).reshape(count, channels, channels) - 0.5)
-  pale = jnp.maximum(2 * pale - 1, 0)[:, None, None]
-  mix = (jnp.eye(channels) + noise) * (1 - pale) + pale / channels
-  return jnp.einsum('bijc,bcd->bijd', x, mix)
-
-
 def apply(state, pixels):
   """Features float32 [N, D] of uint8 images held by every device: blocks of one shape on the first device here."""
   local = jax.tree.map(lambda a: a.addressable_data(0), (state['params'], state['stats'], pixels))
@@ -207,7 +219,7 @@ def _features(params, stats, pixels, rows):
   return encode(params, pixels[rows].astype(jnp.float32) / 255, stats)[0]
 
 
-def _make_step(mesh, optimizer, shards, temperature, crop, flip):
+def _make_step(mesh, optimizer, shards, temperature, crop, flip, decay):
   """A jitted training step on the mesh: (state, pixels, order [S, steps, B / S], key, i, step) -> (state, loss)."""
   local = shards // mesh.devices.size
 
@@ -242,7 +254,7 @@ def _make_step(mesh, optimizer, shards, temperature, crop, flip):
     slope = jax.lax.dynamic_slice_in_dim(slope, first, local)
     grads = [pullback(slope[j])[0] for j, pullback in enumerate(pullbacks)]
     grads, moments = devices.all_tree_sum(list(zip(grads, moments)), alive)
-    return devices.fence(partial(_update, optimizer, shards), state, grads, moments, alive=alive), loss
+    return devices.fence(partial(_update, optimizer, shards, decay), state, grads, moments, alive=alive), loss
 
   everywhere, split = P(), P(devices.AXIS)
   sharded = jax.shard_map(step, mesh=mesh, in_specs=(everywhere, everywhere, split, everywhere, everywhere, everywhere),
@@ -250,9 +262,9 @@ def _make_step(mesh, optimizer, shards, temperature, crop, flip):
   return devices.jit(sharded, donate_argnums=0)
 
 
-def _update(optimizer, shards, state, grads, moments):
+def _update(optimizer, shards, decay, state, grads, moments):
   updates, optimizer_state = optimizer.update(grads, state['optimizer'], state['params'])
-  stats = jax.tree.map(lambda a, m: DECAY * a + (1 - DECAY) * m / shards, state['stats'], moments)
+  stats = jax.tree.map(lambda a, m: decay * a + (1 - decay) * m / shards, state['stats'], moments)
   return state | {'params': optax.apply_updates(state['params'], updates), 'stats': stats, 'optimizer': optimizer_state}
 
 
@@ -271,11 +283,3 @@ def _halve(x_BHWC):
   count, height, width, channels = x_BHWC.shape
   x = jnp.pad(x_BHWC, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
   return x.reshape(count, -(-height // 2), 2, -(-width // 2), 2, channels).mean((2, 4))
-
-
-def _resample(offset_B, extent_B, size):
-  """Linear interpolation matrices [B, size, size] that stretch a window of `extent` (share of the side) to the side."""
-  extent = jnp.minimum(extent_B, 1)[:, None]
-  start = offset_B[:, None] * (1 - extent)
-  centers = (start + (jnp.arange(size) + 0.5) / size * extent) * size - 0.5
-  return jnp.maximum(1 - jnp.abs(jnp.clip(centers, 0, size - 1)[..., None] - jnp.arange(size)), 0)

@@ -3,10 +3,11 @@ import base64
 import io
 import math
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
-from elfs_jax import select
+from elfs_jax.budget import floor_count
 
 SHOWN = 24  # thumbnails a group
 THUMBNAIL = 128  # pixels, at most
@@ -14,7 +15,9 @@ BINS = 50
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 270, 52, 12, 44, 44  # of the chart, in its own units
 
 
-def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=None, ids, pseudo_labels, result=''):
+def render(*, title: str, facts, tables, difficulty: np.ndarray, kept: np.ndarray, beta: float, score_name: str,
+           pictures: Callable | None = None, decodes: bool = False, ids, pseudo_labels: np.ndarray,
+           result: str = '') -> str:
   """Render the page. Everything is escaped; images are embedded, and no other resource is named.
 
   Args:
@@ -25,7 +28,8 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
     kept: int64 [n], the coreset, hardest first.
     beta: the fraction of N dropped from the hard end.
     score_name: what `difficulty` measures, for the axis and the captions.
-    images: uint8 [N,H,W,Ch] or None.
+    pictures: the images as pictures(rows int [m], size or None) -> uint8 [m,H,W,Ch], None where there are none.
+    decodes: whether they are decoded from files, at the size of a thumbnail; else they are shown as they are.
     ids: [N] strings.
     pseudo_labels: int [N].
     result: the run's result in one line, shown first.
@@ -36,9 +40,15 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
   hard, rest = left_out(difficulty, kept, beta)
   easier = _all_easier(difficulty, rest, kept)
   score = difficulty.astype(np.float32).astype(np.float64)  # Without what sets ties apart: whole numbers are whole.
+  side = 0
   def thumbnails(indices):
+    nonlocal side
+    images = [None] * len(indices)
+    if pictures is not None and len(indices):
+      images = pictures(indices, THUMBNAIL if decodes else None)
+      side = max(images.shape[1:3])
     return [{'id': str(ids[i]), 'score': f'{score[i] + 0.0:.3g}', 'label': int(pseudo_labels[i]),
-             'png': None if images is None else png(images[i])} for i in indices]
+             'png': None if image is None else png(image)} for i, image in zip(indices, images, strict=True)]
   groups = [
     {'kind': 'hard', 'name': 'Hardest, dropped', 'count': len(hard), 'order': 'hardest first',
      'items': thumbnails(hard[:SHOWN])},
@@ -54,7 +64,7 @@ def render(*, title, facts, tables, difficulty, kept, beta, score_name, images=N
   return template.render(
     title=title, result=result, facts=facts, tables=tables, groups=groups, score_name=score_name, beta=f'{beta:.4g}',
     n=len(difficulty), easier=easier, chart=histogram(score, hard, kept, rest),
-    what='examples' if images is None else 'images', tiny=images is not None and max(images.shape[1:3]) < 64)
+    what='examples' if pictures is None else 'images', tiny=0 < side < 64)
 
 
 def left_out(difficulty, kept, beta):
@@ -64,7 +74,7 @@ def left_out(difficulty, kept, beta):
   """
   others = np.setdiff1d(np.arange(len(difficulty)), kept)
   others = others[np.argsort(-difficulty[others], kind='stable')]
-  cut = select.floor_count(beta, len(difficulty))
+  cut = floor_count(beta, len(difficulty))
   return others[:cut], others[cut:]
 
 

@@ -1,33 +1,67 @@
-"""What a run says at its end: the table with random choice beside it, the forecast, and the report page."""
-import numpy as np
+"""What a run says of itself, in a terminal and on the report page. Numbers come in; nothing is computed here."""
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from elfs_jax import evaluate, judge, proxy
-from elfs_jax.report import page as report
-
+COLUMNS = ('trained on', 'examples', 'mean', 'spread', '95 % interval')
 ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
 
 
-def judgement(judged):
+def embedding(name: str, width: int, scores: Mapping[str, float]) -> str:
+  """One line on the embedding that was taken, with the scores of all where there were several."""
+  return f'  {width} dimensions, method {name}{_listing(scores)}'
+
+
+def clustering(name: str, clusters: int, scores: Mapping[str, float]) -> str:
+  """One line on the clustering that was taken."""
+  return f'  {clusters} clusters, method {name}{_listing(scores)}'
+
+
+def _listing(scores):
+  return f' ({", ".join(f"{name} {value:.3f}" for name, value in scores.items())})' if scores else ''
+
+
+def proxy(recipe: Any, epochs: int, scores: Mapping[str, Any]) -> str:
+  """One line on what the proxy was."""
+  return f'  {recipe.network}, {epochs} epochs of batch {recipe.batch}; mean AUM {scores["aum"].mean():.3f}'
+
+
+def choice(count: int, n: int, how: Any, beta: float | None, judged: Mapping[str, Any] | None) -> str:
+  """What was chosen and how; where the judge found the beta, its table."""
+  line = f'[select] {count} of {n} by {how.method} of {how.score}' + (f', beta {beta:g}' if beta is not None else '')
+  return line if judged is None else f'{line}\n{judgement(judged)}'
+
+
+def written(workdir: Any, skipped: Sequence) -> str:
+  """Where the coreset is, and the list of files that could not be read."""
+  lines = [f'coreset in {workdir / "coreset.csv"}']
+  if skipped:
+    lines.insert(0, f'{len(skipped)} file{"s" * (len(skipped) > 1)} could not be read: {workdir / "skipped.csv"}')
+  return '\n'.join(lines)
+
+
+def judgement(judged: Mapping[str, Any]) -> str:
   """The judge's table as text: its score for each beta, and for random subsets beside them."""
-  mean = judged['scores'].mean((1, 2)) * 100
-  lines = ['  label-free judge     beta   score']
-  if judged.get('flock', 0) > judge.FLOCK:
-    lines.insert(0, f'  uncut, {judged["flock"]:.0%} of the choice would be of the hardest tenth, isolated and likely '
-                    f'noise: beta is {min(judged["betas"]):g} or more')
-  lines += [f'  {"-> " if b == judged["beta"] else "   ":>20}{b:5.2f}   {m:5.1f}' for b, m in zip(judged['betas'], mean)]
+  lines = []
+  if judged.get('noisy'):
+    lines.append(f'  with nothing left out, {judged["outlier_share"]:.0%} of the choice would be of the hardest tenth: '
+                 f'isolated and likely noise, so beta is {min(judged["betas"]):g} or more')
+  lines.append('  label-free judge     beta   score')
+  for beta, scores in zip(judged['betas'], judged['scores'], strict=True):
+    arrow = '-> ' if beta == judged['beta'] else '   '
+    lines.append(f'  {arrow:>20}{beta:5.2f}   {100 * scores.mean():5.1f}')
   lines.append(f'  {"":>20}random  {judged["random_scores"].mean() * 100:5.1f}')
-  return '\n'.join(lines + ['  ' + _rule(judged), '  forecast without labels: ' + forecast_words(judged)])
+  return '\n'.join([*lines, '  ' + _rule(judged), '  forecast without labels: ' + forecast(judged)])
 
 
 def _rule(judged):
-  """What the judge's score is and which beta it takes (`judge.choose_beta`)."""
-  taken = 'the least' if 'flock' in judged else 'the published or nearest'
+  """What the judge's score is and which beta it takes (`judge.best_beta`)."""
+  taken = 'the least' if 'outlier_share' in judged else 'the published or nearest'
   return (f'score: % right on clusterings that made no choice; {taken} beta within two standard errors of the best is '
           'taken')
 
 
-def forecast_words(judged):
-  """What the judge expects of the coreset against a random choice, in words."""
+def forecast(judged: Mapping[str, Any]) -> str:
+  """What the judge expects of the coreset against a random choice."""
   gap, half = float(judged['gap']) * 100, float(judged['half']) * 100
   figures = f'({gap:+.1f} +- {half:.1f} points on clusterings that the choice did not use)'
   if abs(gap) <= half:
@@ -36,8 +70,8 @@ def forecast_words(judged):
   return f'likely {side} than a random choice, for images like these and a classifier on their embeddings {figures}'
 
 
-def text(metrics):
-  """What a run says at its end, for a terminal: the table, where there are labels, and what the judge has not said."""
+def summary(metrics: Mapping[str, Any]) -> str:
+  """What a run says at its end: the comparison, where there are labels, and what the judge has not said."""
   lines = []
   if 'quality' in metrics:
     q = metrics['quality']
@@ -45,64 +79,65 @@ def text(metrics):
                  f'{q["cluster_accuracy"]:.1%} (NMI {q["nmi"]:.2f})')
   if 'accuracy' in metrics:
     lines.append(f'test accuracy on {metrics["accuracy"]["test"]}, {_seeds(metrics)}:')
-    widths = (16, 9, 8, 8, 16)
-    for row in [('trained on', 'examples', 'mean', 'spread', '95 % interval', ''), *_rows(metrics)]:
-      lines.append('  ' + '  '.join(cell.ljust(w) if i == 0 else cell.rjust(w)
-                                    for i, (cell, w) in enumerate(zip(row, widths))) + '  ' + row[-1])
+    lines += [_line(row) for row in [(*COLUMNS, ''), *_rows(metrics)]]
   if 'accuracy' in metrics or 'judge' not in metrics:
     lines.append(headline(metrics))
   return '\n'.join(lines)
 
 
-def headline(metrics):
+def _line(row):
+  name, *figures, remark = row
+  widths = (9, 8, 8, 16)
+  return '  ' + '  '.join([name.ljust(16), *(cell.rjust(w) for cell, w in zip(figures, widths, strict=True)), remark])
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
   """One line: how the coreset compares with a random choice, measured where there are labels, forecast where not."""
   if 'accuracy' in metrics:
-    accuracy = metrics['accuracy']
-    words = evaluate.verdict(accuracy['coreset'], accuracy['random'])
-    gap = 100 * (np.mean(accuracy['coreset']) - np.mean(accuracy['random']))
-    return f'{_name(metrics)} against random: {words} ({gap:+.1f} points, {_seeds(metrics)} each)'
+    found = metrics['accuracy']['summary']
+    gap = 100 * (found['coreset']['mean'] - found['random']['mean'])
+    verdict = found['coreset']['verdict']
+    return f'{metrics["name"]} against random: {verdict} ({gap:+.1f} points, {_seeds(metrics)} each)'
   if 'judge' in metrics:
-    return 'Forecast without labels: ' + forecast_words(metrics['judge'])
+    return 'Forecast without labels: ' + forecast(metrics['judge'])
   return f'{metrics["budget"]} of {metrics["n"]} examples chosen'
 
 
-def page(dataset, config, chosen, metrics):
-  """report.html as a string."""
-  facts = [('data', f'{config.data.name} {config.data.path or ""}'.strip()),
+def title(metrics: Mapping[str, Any], what: str) -> str:
+  """The page's heading."""
+  return f'{metrics["budget"]:,} of {metrics["n"]:,} {what} worth labelling'
+
+
+def facts(config: Any, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+  """The page's facts as (name, value)."""
+  guessed = ', guessed' if config.cluster.num_classes is None else ''
+  found = [('data', f'{config.data.name} {config.data.path or ""}'.strip()),
            ('examples', f'{metrics["n"]:,}'), ('chosen', f'{metrics["budget"]:,}'),
-           ('embedding', metrics['embedding']),
-           ('clusters', f'{metrics["num_classes"]}' + (', guessed' if config.cluster.num_classes is None else '')),
-           ('method', metrics['method']), ('score', config.select.score),
-           ('beta', 'none' if chosen.beta is None else f'{chosen.beta:g}'),
+           ('labelled already', f'{metrics["labelled"]:,}'), ('embedding', metrics['embedding']),
+           ('clusters', f'{metrics["num_classes"]}{guessed}'), ('method', metrics['method']),
+           ('score', config.select.score), ('beta', 'none' if metrics['beta'] is None else f'{metrics["beta"]:g}'),
            ('seed', str(config.seed)), ('device', f'{metrics["devices"]} x {metrics["device"]}'),
            ('skipped files', str(metrics['skipped']))]
-  facts += [(name.replace('_', ' '), f'{value:.3f}') for name, value in metrics.get('quality', {}).items()]
-  tables = []
+  return found + [(name.replace('_', ' '), f'{value:.3f}') for name, value in metrics.get('quality', {}).items()]
+
+
+def tables(judged: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> list[dict]:
+  """The page's tables: the comparison, the judge's grades, the time."""
+  found = []
   if 'accuracy' in metrics:
-    tables.append({'title': 'Test accuracy', 'columns': ['trained on', 'examples', 'mean', 'spread', '95 % interval', ''],
-                   'rows': [list(row) for row in _rows(metrics)],
-                   'note': f'On {metrics["accuracy"]["test"]}; {_seeds(metrics)} each.'})
-  if chosen.judged:
-    tables.append({'title': 'The judge: each beta graded without labels', 'columns': ['beta', 'score', ''],
-                   'rows': [[f'{b:g}', f'{s.mean() * 100:.1f}', 'taken' if b == chosen.beta else ''] for b, s in zip(
-                       chosen.judged['betas'], chosen.judged['scores'])]
-                   + [['random', f'{chosen.judged["random_scores"].mean() * 100:.1f}', '']],
-                   'note': f'The {_rule(chosen.judged)}. Forecast: {forecast_words(chosen.judged)}.'})
-  tables.append({'title': 'Time', 'columns': ['stage', 'seconds'],
-                 'rows': [[name, f'{seconds:.1f}'] for name, seconds in metrics['seconds'].items()],
-                 'note': 'A stage whose inputs and settings did not change is reused.'})
-  sign = proxy.HARDER[config.select.score]
-  what = 'examples' if dataset.images is None else 'images'
-  return report.render(
-      title=f'{metrics["budget"]:,} of {metrics["n"]:,} {what} worth labelling', result=headline(metrics), facts=facts,
-      tables=tables, difficulty=chosen.difficulty, kept=chosen.indices, beta=chosen.beta or 0.0,
-      score_name=('\u2212' if sign < 0 else '') + config.select.score.upper(), images=dataset.images, ids=dataset.ids,
-      pseudo_labels=chosen.pseudo_labels)
-
-
-def _name(metrics):
-  """The choice in words: ours and the published one are ELFS."""
-  return 'ELFS' if metrics['method'] in ('coverage', 'double_end') else metrics['method']
+    found.append({'title': 'Test accuracy', 'rows': [list(row) for row in _rows(metrics)],
+                  'columns': [*COLUMNS, ''],
+                  'note': f'On {metrics["accuracy"]["test"]}; {_seeds(metrics)} each.'})
+  if judged:
+    rows = [[f'{beta:g}', f'{scores.mean() * 100:.1f}', 'taken' if beta == judged['beta'] else '']
+            for beta, scores in zip(judged['betas'], judged['scores'], strict=True)]
+    found.append({'title': 'The judge: each beta graded without labels', 'columns': ['beta', 'score', ''],
+                  'rows': [*rows, ['random', f'{judged["random_scores"].mean() * 100:.1f}', '']],
+                  'note': f'The {_rule(judged)}. Forecast: {forecast(judged)}.'})
+  found.append({'title': 'Time', 'columns': ['stage', 'seconds'],
+                'rows': [[name, f'{seconds:.1f}'] for name, seconds in metrics['seconds'].items()],
+                'note': 'A stage whose inputs and settings did not change is reused.'})
+  return found
 
 
 def _seeds(metrics):
@@ -110,12 +145,17 @@ def _seeds(metrics):
   return f'{count} seed' + 's' * (count > 1)
 
 
-def _rows(metrics):
+def _rows(metrics) -> Iterator[tuple[str, ...]]:
   for key, name in ROWS:
-    values = metrics['accuracy'][key]
-    mean, spread, half = (100 * v for v in evaluate.interval(values))
-    words = evaluate.verdict(values, metrics['accuracy']['random']) + ' from random'
-    words = '' if key == 'random' else words if words.startswith('no') else words.replace(' from', ' than')
-    count = metrics['accuracy']['examples'][key]
-    spread, between = ('-', '-') if len(values) < 2 else (f'{spread:.1f}', f'{mean - half:.1f} to {mean + half:.1f}')
-    yield name.format(_name(metrics)), f'{count:,}', f'{mean:.1f} %', spread, between, words
+    found, count = metrics['accuracy']['summary'][key], metrics['accuracy']['examples'][key]
+    mean, spread, between = 100 * found['mean'], '-', '-'
+    if found['half'] is not None:
+      half = 100 * found['half']
+      spread, between = f'{100 * found["spread"]:.1f}', f'{mean - half:.1f} to {mean + half:.1f}'
+    if key == 'random':
+      remark = ''
+    elif found['verdict'].startswith('no'):
+      remark = f'{found["verdict"]} from random'
+    else:
+      remark = f'{found["verdict"]} than random'
+    yield name.format(metrics['name']), f'{count:,}', f'{mean:.1f} %', spread, between, remark

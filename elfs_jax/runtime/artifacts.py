@@ -1,6 +1,8 @@
 """Artifacts: files that are whole or absent, fingerprints of what made them, and checkpoints of long stages."""
 import csv
+import functools
 import hashlib
+import inspect
 import io
 import json
 import os
@@ -13,22 +15,44 @@ import zlib
 
 import numpy as np
 
-VERSION = 6  # Part of every fingerprint: raise it when a stage's result changes for the same settings.
 CHECKPOINT_SECONDS = 60
 # Of a zip (.npz) with changed bytes: also an unknown compression, or one that seems encrypted.
 DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def fingerprint(*parts):
-  """A hex digest of arrays, strings, numbers, and dicts or lists of them; equal content, equal digest."""
+def fingerprint(*parts) -> str:
+  """A hex digest of arrays, numbers, strings, functions, and lists, tuples or dicts of them.
+
+  Equal content gives an equal digest. A function counts by its name, a `functools.partial` by that and by its
+  arguments. Raises: TypeError for other objects.
+  """
   digest = hashlib.sha256()
   for part in parts:
-    if isinstance(part, np.ndarray):
-      digest.update(f'{part.dtype}{part.shape}'.encode())
-      digest.update(memoryview(np.ascontiguousarray(part)).cast('B') if part.size else b'')
-    else:
-      digest.update(json.dumps(part, sort_keys=True).encode() + b'\n')  # Its end: 1, 32 is not 13, 2.
+    _add(digest, part)
   return digest.hexdigest()
+
+
+def _add(digest, part):
+  if isinstance(part, np.ndarray):
+    digest.update(f'{part.dtype}{part.shape}'.encode())
+    digest.update(memoryview(np.ascontiguousarray(part)).cast('B') if part.size else b'')
+  elif isinstance(part, dict):
+    digest.update(f'dict {len(part)}\n'.encode())
+    for name in sorted(part):
+      _add(digest, name)
+      _add(digest, part[name])
+  elif isinstance(part, (list, tuple)):
+    digest.update(f'list {len(part)}\n'.encode())
+    for item in part:
+      _add(digest, item)
+  elif isinstance(part, functools.partial):
+    _add(digest, [part.func, part.args, part.keywords])
+  elif callable(part):
+    part = inspect.unwrap(part)
+    _add(digest, f'{part.__module__}:{part.__qualname__}')
+  else:
+    part = part.item() if isinstance(part, np.generic) else part
+    digest.update(json.dumps(part).encode() + b'\n')  # The line's end: 1, 32 is not 13, 2.
 
 
 def write(path, save):
@@ -67,16 +91,10 @@ def write_rows(path, columns, rows):
   write_text(path, text.getvalue())
 
 
-def cached(path, key, compute):
-  """What is kept under the key, or else the dict of arrays from `compute()`, then kept. Returns: (arrays, reused)."""
-  arrays = kept(path, key)
-  return (keep(path, key, compute()), False) if arrays is None else (arrays, True)
-
-
 def kept(path, key):
   """The dict of arrays that `keep` wrote under this key; None without one or where it is damaged (by its checksums)."""
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, 'rb') as opened, np.load(opened, allow_pickle=False) as file:
       if str(file['key']) == key:
         return {name: file[name] for name in file.files if name != 'key'}
   except DAMAGED:

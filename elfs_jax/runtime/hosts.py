@@ -3,15 +3,19 @@
 What is split over the mesh all hosts compute together. The rest the lead does alone, and what came of it, a value or an
 error, goes to the others, so that all go on from the same bits. With one process nothing is sent.
 """
+import builtins
 import collections
-import pickle
+import functools
+import io
+import json
 import re
 
 import jax
-from jax.experimental import multihost_utils
 import numpy as np
+from jax.experimental import multihost_utils
 
 from elfs_jax.runtime import artifacts
+from elfs_jax.runtime.mesh import gather  # noqa: F401
 
 PIECE = 1 << 26  # Bytes sent at a time.
 WAIT = 30 * 24 * 60 * 60 * 1000  # Milliseconds for the lead's longest stage; if it dies, JAX ends the others.
@@ -61,20 +65,28 @@ def lead():
 def from_lead(function):
   """What `function()` returns on the lead, which alone calls it, on every host; an error there is raised on every host.
 
-  All hosts call this in the same order. Within `function` there is one host.
+  All hosts call this in the same order. Within `function` there is one host. What it returns goes to the others as
+  numbers and text: arrays, numbers, strings, None, and lists and dicts of them; a tuple arrives as a list.
   """
   if _alone():
     return function()
+  data, error = b'', None
   if lead():
-    value, error = _attempt(function)
-    _meet()
-    _send(pickle.dumps((value, _plain(error))), source=0)
-  else:
-    _meet()
-    value, error = pickle.loads(_send(b'', source=0))
-  if error is not None:
-    raise error
-  return value
+    data, error = _attempt(lambda: _packed({'value': function()}))
+    data = data or _packed({'error': _described(error)})
+  _meet()
+  sent = _unpacked(_send(data, source=0))
+  if 'error' in sent:
+    raise error or getattr(builtins, sent['error'][0])(*sent['error'][1])
+  return sent['value']
+
+
+def on_lead(function):
+  """`function` as one that the lead calls alone, for work inside what all hosts compute together: see `from_lead`."""
+  @functools.wraps(function)
+  def call(*args, **kwargs):
+    return from_lead(lambda: function(*args, **kwargs))
+  return call
 
 
 def on_each(function):
@@ -106,13 +118,6 @@ def check_same(what, *parts):
     raise ValueError(f'host {unlike.argmax()} has other {what} than host 0: give every host the same')
 
 
-def gather(array):
-  """An array on the mesh, its parts on other hosts too, as a NumPy array on every host."""
-  if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
-    return np.asarray(array)
-  return np.asarray(multihost_utils.process_allgather(array, tiled=True))
-
-
 def _alone():
   return _apart or not jax.distributed.is_initialized()  # Asked so that one host alone need not start JAX for it.
 
@@ -129,10 +134,45 @@ def _attempt(function):
     _apart = before
 
 
-def _plain(error):
-  """The error as one that every process can unpickle."""
-  known = error is None or type(error).__module__ == 'builtins'
-  return error if known else RuntimeError(f'host 0: {type(error).__name__}: {error}')
+def _described(error):
+  """[the name of an error's type, its arguments]; of a type that Python does not know by itself, a RuntimeError's."""
+  if type(error).__module__ != 'builtins' or not all(isinstance(a, (str, int, float, type(None))) for a in error.args):
+    return ['RuntimeError', [f'host 0: {type(error).__name__}: {error}']]
+  more = [error.filename] if isinstance(error, OSError) and isinstance(error.filename, str) else []
+  return [type(error).__name__, [*error.args, *more]]
+
+
+def _packed(value):
+  """Bytes of a value made of arrays, numbers and text: an .npz of the arrays beside a JSON text that names them."""
+  arrays = {}
+  def plain(part):
+    if isinstance(part, dict):
+      return {'dict': [[name, plain(item)] for name, item in part.items()]}
+    if isinstance(part, (list, tuple)):
+      return {'list': [plain(item) for item in part]}
+    if part is None or isinstance(part, (bool, int, float, str)):
+      return {'plain': part}
+    name, array = f'a{len(arrays)}', np.asarray(part)
+    if array.dtype.hasobject:
+      raise TypeError(f'a {type(part).__name__} cannot go from one host to another')
+    arrays[name] = array
+    return {'array': name}
+  text = json.dumps(plain(value))
+  file = io.BytesIO()
+  np.savez(file, text=np.array(text), **arrays)
+  return file.getvalue()
+
+
+def _unpacked(data):
+  with np.load(io.BytesIO(data), allow_pickle=False) as file:
+    def value(part):
+      (kind, content), = part.items()
+      if kind == 'dict':
+        return {name: value(item) for name, item in content}
+      if kind == 'list':
+        return [value(item) for item in content]
+      return file[content] if kind == 'array' else content
+    return value(json.loads(str(file['text'])))
 
 
 def _meet():

@@ -12,7 +12,9 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 AXIS = 'data'
 CPU_OPTIONS = {'xla_cpu_experimental_ynn_fusion_type': ''}
@@ -71,6 +73,13 @@ def replicate(mesh, tree):
     leaf = np.asarray(leaf)
     return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
   return jax.tree.map(place, tree)
+
+
+def gather(array) -> np.ndarray:
+  """An array on the mesh, its parts on other hosts too, as a NumPy array on every host."""
+  if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:
+    return np.asarray(array)
+  return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def tree_sum(trees):
@@ -173,8 +182,14 @@ def pin_threads():
 
 
 def _started():
-  bridge = getattr(jax._src, 'xla_bridge', None)  # There is no public way to ask without starting it.
-  return getattr(bridge, 'backends_are_initialized', bool)()
+  """Whether JAX has run in this process: from then on it refuses another number of CPU devices."""
+  number = jax.config.jax_num_cpu_devices
+  try:
+    jax.config.update('jax_num_cpu_devices', number + 1)
+  except RuntimeError:
+    return True
+  jax.config.update('jax_num_cpu_devices', number)
+  return False
 
 
 def settle(mesh, value):

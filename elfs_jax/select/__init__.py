@@ -1,40 +1,108 @@
-"""Selection: which n of N examples, from how hard each is. Runs where JAX is not installed.
+"""Selection: which n of N examples to label, from how hard each is and which are alike.
+
+This runs where JAX is not installed.
 
 `difficulty` is float [N], higher is harder (for AUM: its negative). `budget` is a count (int) or a fraction of N
 (float in (0, 1], or a string such as '10%'). A fraction f means floor(f * N + 1e-9) examples. Indices are int64.
+
+To add a method, write a file here with a function
+
+  def choose_mine(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> int64 [budget]
+
+which returns distinct rows that are not in `candidates.labelled`, hardest first, and give it an entry in `METHODS`: the
+help, the checks and the pipeline read that table. Constants that decide what it chooses are further keyword parameters
+with defaults, so that a result which was kept is made again when one changes (`constants`).
 """
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from elfs_jax.budget import budget_count, floor_count, parse_budget  # noqa: F401
-from elfs_jax.select.band import (  # noqa: F401
-    break_ties, double_end, easiest, hardest, hardness_order, random, stratified)
-from elfs_jax.select.cover import BALANCE, LEAST_ROOM, LEAST_SHARE, among, class_need, coverage  # noqa: F401
-from elfs_jax.select.rivals import (  # noqa: F401
-    badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore)
+from elfs_jax import table
+from elfs_jax.budget import budget_count, floor_count, parse_budget
+from elfs_jax.select.band import (
+  choose_double_end,
+  choose_easiest,
+  choose_hardest,
+  choose_random,
+  choose_stratified,
+  double_end,
+  easiest,
+  hardest,
+  random,
+  stratified,
+)
+from elfs_jax.select.candidates import Candidates, among
+from elfs_jax.select.cover import BALANCE, choose_coverage, class_weights, coverage, coverage_order, judge_weights
+from elfs_jax.select.order import break_ties, difficulty, hardness_order
+from elfs_jax.select.rivals import badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore
 
-WITH_BETA = ('coverage', 'double_end', 'stratified')  # The methods of `cut` that drop a hard end.
+__all__ = [
+  'BALANCE', 'METHODS', 'Candidates', 'Method', 'among', 'badge', 'balanced', 'break_ties', 'budget_count', 'choose',
+  'choose_among', 'class_weights', 'constants', 'coverage', 'coverage_order', 'd2', 'difficulty', 'double_end',
+  'easiest', 'facility_location', 'floor_count', 'hardest', 'hardness_order', 'judge_weights', 'k_center',
+  'parse_budget', 'prototypes', 'random', 'stratified', 'typiclust', 'zcore']
 
 
-def cut(method, graph, pseudo_labels, difficulty, budget, beta, seed, *, balance=BALANCE, rows=None):
-  """A coreset by the named method of this module, of all N or of some `rows` alone.
+class Method(NamedTuple):
+  """A way to choose a coreset."""
+  function: str | Callable     # 'elfs_jax.module:name' or the function itself; its signature is above
+  help: str
+  drops_hardest: bool = False  # it drops a share beta of the hardest
+  is_elfs: bool = False        # it is a form of ELFS, and reports call it so
+  network: str = 'mlp'         # 'mlp' or 'small': the proxy's network that it was published with, or ours with ours
+  covers: bool = False         # it covers what it drops too: the judge begins at the least beta (`judge.verdict`)
 
-  Args: method: 'coverage', 'double_end', ...; graph: (indices int [N,k], similarity float [N,k]) from `neighbors.knn`;
-    pseudo_labels: int [N]; difficulty: float [N] without ties; budget, beta: of what it chooses from; seed;
-    balance: as in `class_need`, for 'coverage'; rows: int [m], distinct, default all.
+
+METHODS: dict[str, Method] = {
+  'coverage': Method(choose_coverage, 'what covers all others, without the hardest (ours)', drops_hardest=True,
+                     is_elfs=True, covers=True),
+  'double_end': Method(choose_double_end, 'the hardest after those dropped (ELFS as published)', drops_hardest=True,
+                       is_elfs=True, network='small'),
+  'stratified': Method(choose_stratified, 'evenly over the range of difficulty, without the hardest (CCS)',
+                       drops_hardest=True, is_elfs=False, network='small'),
+  'random': Method(choose_random, 'uniformly at random'),
+  'hardest': Method(choose_hardest, 'the hardest'),
+  'easiest': Method(choose_easiest, 'the easiest'),
+}
+
+
+def choose(method: str, candidates: Candidates, budget: int | float | str, beta: float | None, *,
+           seed: int | list[int], balance: float = BALANCE, rows: ArrayLike | None = None,
+           **constants: Any) -> NDArray[np.int64]:
+  """A coreset by a method of `METHODS`, of all N or of some `rows` alone.
+
+  Args:
+    method: its name.
+    candidates: what is known of all N, and which rows are labelled already.
+    budget: how many new ones, a count or a fraction of what it chooses from.
+    beta: the fraction of those dropped from the hard end; read only by methods that drop any.
+    seed: of what the method draws, if it does.
+    balance: as in `class_weights`, for 'coverage'.
+    rows: int [m], distinct: choose among these alone. Default all.
+    constants: of the method's function, where they shall not be its defaults.
   Returns: int64 [n], of all N, hardest first.
+  Raises: ValueError for an unknown method, a budget or beta out of range, and if fewer than the budget may be chosen.
   """
+  function = table.load(table.look_up(METHODS, 'select.method', method).function)
   if rows is not None:
-    part = cut(method, among(graph, rows), pseudo_labels[rows], difficulty[rows], budget, beta, seed,
-               balance=balance)
-    return np.asarray(rows)[part]
-  if method == 'coverage':
-    need = class_need(pseudo_labels, balance)
-    return coverage(*graph, difficulty, budget, beta, need=need, groups=pseudo_labels)
-  if method == 'double_end':
-    return double_end(difficulty, budget, beta)
-  if method == 'stratified':
-    return stratified(difficulty, budget, beta, seed=seed)
-  if method == 'random':
-    order = hardness_order(difficulty)
-    return order[np.isin(order, random(len(order), budget, seed=seed))]
-  return {'hardest': hardest, 'easiest': easiest}[method](difficulty, budget)
+    rows = np.asarray(rows)
+    candidates = among(candidates, rows)
+  count = budget_count(budget, len(candidates.difficulty))
+  chosen = function(candidates, count, beta, seed=seed, balance=balance, **constants)
+  return chosen if rows is None else rows[chosen]
+
+
+def choose_among(rows: ArrayLike, budget: int | float | str, beta: float | None, *, method: str,
+                 candidates: Candidates, **settings: Any) -> NDArray[np.int64]:
+  """`choose` with the rows first, as the judge calls it: bind the rest with `functools.partial`."""
+  return choose(method, candidates, budget, beta, rows=rows, **settings)
+
+
+def constants(method: str) -> dict[str, Any]:
+  """The constants that decide what a method chooses: the defaults of its function's keyword parameters, by name."""
+  function = table.load(table.look_up(METHODS, 'select.method', method).function)
+  parameters = inspect.signature(function).parameters.values()
+  return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}

@@ -1,41 +1,51 @@
-"""A band of a score: the hardest are dropped, what follows is kept, whole (ELFS) or spread over strata (CCS)."""
-import numbers
+"""A band of a score: the hardest are dropped, what follows is kept, whole (ELFS) or spread over strata (CCS).
 
+Also the two ends of a score and a random choice. Rows that are labelled already are never chosen.
+"""
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from elfs_jax.budget import budget_count, floor_count
+from elfs_jax.select.candidates import Candidates, choosable, labelled_rows, new_count
+from elfs_jax.select.order import hardness_order
+
+STRATA = 50  # As published.
 
 
-def double_end(difficulty, budget, beta):
+def double_end(difficulty: ArrayLike, budget: int | float | str, beta: float, *,
+               labelled: ArrayLike = ()) -> NDArray[np.int64]:
   """Drop the beta * N hardest, keep the next `budget`, drop the rest (ELFS, arXiv 2406.04273, section 4.3).
 
   Args:
     difficulty: float [N], finite, higher is harder; ties go to the lower index.
-    budget: a count or a fraction, as above.
+    budget: how many new ones, a count or a fraction of N.
     beta: the fraction of N dropped from the hard end, in [0, 1).
+    labelled: int [m], rows that are labelled already and may not be chosen.
   Returns: int64 [n], hardest first.
   Raises: ValueError if difficulty is not finite, the budget is out of range or of no example, or no room is left.
   """
-  order = hardness_order(difficulty)
-  cut, count = counts(len(order), budget, beta)
-  return order[cut:cut + count]
+  left, count = choosable(difficulty, budget, beta, labelled)
+  return left[:count]
 
 
-def stratified(difficulty, budget, beta, *, strata=50, seed):
+def stratified(difficulty: ArrayLike, budget: int | float | str, beta: float, *, strata: int = STRATA, seed: int,
+               labelled: ArrayLike = ()) -> NDArray[np.int64]:
   """Coverage-centric selection: drop the hardest, then draw evenly over strata (CCS, arXiv 2210.15809, algorithm 1).
 
   The range of difficulty that is kept is cut into `strata` intervals of equal width. From the smallest stratum up,
   each gets min(its size, what is left of the budget // strata left), drawn at random.
   Args and errors as in `double_end`. Returns: int64 [n], hardest first.
   """
-  order = hardness_order(difficulty)
-  cut, count = counts(len(order), budget, beta)
-  kept = order[cut:]
+  kept, count = choosable(difficulty, budget, beta, labelled)
   values = np.asarray(difficulty, np.float64)[kept]
   width = (values[0] - values[-1]) / strata
-  stratum = np.zeros(len(kept), int) if width == 0 else np.minimum((values - values[-1]) // width, strata - 1)
+  if width == 0:
+    stratum = np.zeros(len(kept), int)
+  else:
+    stratum = np.minimum((values - values[-1]) // width, strata - 1)
   groups = sorted((np.flatnonzero(stratum == s) for s in range(strata)), key=len)
-  rng, chosen, left = np.random.default_rng(seed), [], count
+  rng = np.random.default_rng(seed)
+  chosen = []
+  left = count
   for done, group in enumerate(groups):
     take = min(len(group), left // (strata - done))
     chosen.append(rng.choice(group, take, replace=False))
@@ -43,57 +53,44 @@ def stratified(difficulty, budget, beta, *, strata=50, seed):
   return kept[np.sort(np.concatenate(chosen).astype(np.int64))]
 
 
-def random(n, budget, *, seed):
+def random(n: int, budget: int | float | str, *, seed: int | list[int], labelled: ArrayLike = ()) -> NDArray[np.int64]:
   """`budget` of n examples, uniformly without replacement. Returns: int64 [n], in the order of the draw."""
-  return np.random.default_rng(seed).permutation(n)[:budget_count(budget, n)].astype(np.int64)
+  count = new_count(budget, n, labelled)
+  rows = np.delete(np.arange(n), labelled_rows(labelled, n))
+  return rows[np.random.default_rng(seed).permutation(len(rows))[:count]].astype(np.int64)
 
 
-def hardest(difficulty, budget):
+def hardest(difficulty: ArrayLike, budget: int | float | str, *, labelled: ArrayLike = ()) -> NDArray[np.int64]:
   """The `budget` hardest examples, hardest first; `double_end` with beta = 0."""
-  return double_end(difficulty, budget, 0.0)
+  return double_end(difficulty, budget, 0.0, labelled=labelled)
 
 
-def easiest(difficulty, budget):
+def easiest(difficulty: ArrayLike, budget: int | float | str, *, labelled: ArrayLike = ()) -> NDArray[np.int64]:
   """The `budget` easiest examples, hardest first."""
-  order = hardness_order(difficulty)
-  return order[len(order) - budget_count(budget, len(order)):]
+  left, count = choosable(difficulty, budget, 0.0, labelled)
+  return left[len(left) - count:]
 
 
-def hardness_order(difficulty):
-  """All examples, hardest first, ties to the lower index: int64 [N]. ValueError if not finite, not 1-D or empty."""
-  difficulty = np.asarray(difficulty)
-  if difficulty.ndim != 1 or not len(difficulty):
-    raise ValueError(f'difficulty must be [N] with N > 0, got shape {difficulty.shape}')
-  bad = np.flatnonzero(~np.isfinite(difficulty))
-  if len(bad):
-    raise ValueError(f'difficulty is not finite at {len(bad)} of {len(difficulty)} rows, first row {bad[0]}')
-  return np.argsort(-difficulty.astype(np.float64), kind='stable').astype(np.int64)
+# The same with the signature that `select.METHODS` asks for.
+
+def choose_double_end(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
+  return double_end(candidates.difficulty, budget, beta, labelled=candidates.labelled)
 
 
-def break_ties(*keys, seed):
-  """A difficulty without ties: the first of `keys`, its ties set apart by the other keys, then by a seeded hash.
-
-  Folders come sorted by class and scores such as forgetting are small integers, so ties by position would choose
-  classes. What is tied moves by less than the next float32, so `stratified` still sees values, not ranks.
-  Args: `keys`: float [N] each, read as float32; higher is harder. Returns: float64 [N], all different.
-  """
-  keys = [np.asarray(key, np.float32).astype(np.float64) for key in keys]
-  draw = np.random.default_rng([seed, 0x7135]).permutation(len(keys[0]))
-  order = np.lexsort((draw, *reversed(keys)))
-  value = keys[0][order]
-  place_in_tie = np.arange(len(value)) - np.searchsorted(value, value)
-  out = np.empty(len(order))
-  out[order] = value + place_in_tie * np.maximum(np.abs(np.spacing(value)), 1e-300)
-  return out
+def choose_stratified(candidates: Candidates, budget: int, beta: float | None, *, seed, balance,
+                      strata: int = STRATA) -> NDArray[np.int64]:
+  return stratified(candidates.difficulty, budget, beta, strata=strata, seed=seed, labelled=candidates.labelled)
 
 
-def counts(n, budget, beta):
-  """How many of n are dropped from the hard end, and how many are kept."""
-  count = budget_count(budget, n)
-  if isinstance(beta, bool) or not isinstance(beta, numbers.Real) or not 0 <= beta < 1:
-    raise ValueError(f'beta={beta!r} must be a number in [0, 1)')
-  cut = floor_count(beta, n)
-  if cut + count > n:
-    raise ValueError(f'beta={beta:g} and a budget of {count} of {n} leave no room: beta can be at most '
-                     f'{np.floor((n - count) / n * 1e4) / 1e4:g}')
-  return cut, count
+def choose_random(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
+  order = hardness_order(candidates.difficulty)
+  drawn = random(len(order), budget, seed=seed, labelled=candidates.labelled)
+  return order[np.isin(order, drawn)]
+
+
+def choose_hardest(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
+  return hardest(candidates.difficulty, budget, labelled=candidates.labelled)
+
+
+def choose_easiest(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
+  return easiest(candidates.difficulty, budget, labelled=candidates.labelled)

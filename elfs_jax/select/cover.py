@@ -2,67 +2,90 @@
 import heapq
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from elfs_jax.budget import floor_count
-from elfs_jax.select.band import counts, hardness_order
+from elfs_jax.select.candidates import Candidates, choosable, labelled_rows
+from elfs_jax.select.order import hardness_order
 
-BALANCE = 0.5  # How much rare pseudo-classes count beyond their number, unless the user says: `class_need`.
-LEAST_SHARE = 0.5  # A pseudo-class gets at least this part of what a random choice would give it.
-LEAST_ROOM = 0.1  # Of the mean: what there is to cover of each, in a crowd of exact copies too.
-DIGITS = 9  # Two that have only each other gain the same in `cover_graph`, whatever the last bits say.
+BALANCE = 0.5  # How much rare pseudo-classes count beyond their number, unless the user says: `class_weights`.
+LEAST_SHARE = 0.5  # A group gets at least this part of what a random choice would give it.
+LEAST_SLACK = 0.1  # Of the mean: what there is to cover of each, in a crowd of exact copies too.
+DIGITS = 9  # Two that have only each other gain the same in `greedy_cover`, whatever the last bits say.
 
 
-def coverage(neighbors, similarity, difficulty, budget, beta, *, need=None, groups=None):
+def coverage(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike, budget: int | float | str,
+             beta: float, *, weight: ArrayLike | None = None, groups: ArrayLike | None = None,
+             labelled: ArrayLike = (), least_share: float = LEAST_SHARE,
+             least_slack: float = LEAST_SLACK) -> NDArray[np.int64]:
   """Choose what covers everything, but none of the hardest.
 
   Ours, not published: `double_end` fixes how hard the examples are, and this lets none of them stand for another. It
-  is facility location over the graph of neighbours: example i is covered by the chosen j among its k neighbours to
-  max(s_ij - f_i), where f_i is the similarity of its last neighbour, by itself to 1 - f_i, and what is chosen next adds
-  most to the sum of that, each times its need (lazy greedy, exact; ties to the harder). Of more than k exact copies
-  nobody would be left to cover: 1 - f_i is at least `LEAST_ROOM` of its mean. The beta * N hardest are not chosen, since
-  their labels teach least, but need cover like the rest. A few can stand for a crowd of near copies, but what is
-  trained on the few alone may not learn them: so no group gets less than `LEAST_SHARE` of its share of the budget, as
-  far as so many of it may be chosen.
+  is facility location over the graph of neighbours. Example i has a slack of 1 - f_i to be covered, where f_i is the
+  similarity of its last neighbour. A chosen j among its k neighbours covers s_ij - f_i of that, the example itself all
+  of it, and the largest counts. What is chosen next adds most to the sum of all covers, each times its weight (lazy
+  greedy, exact; ties to the harder). Of more than k exact copies no slack would be left, so it is at least
+  `least_slack` of its mean. The beta * N hardest are not chosen, since their labels teach least, but are to be covered
+  like the rest. A few can stand for a crowd of near copies, but what is trained on the few alone may not learn them: so
+  no group gets less than `least_share` of its share of the budget, as far as so many of it may be chosen.
+
+  Labelled rows count as chosen first: they cover what they would have covered, and they count towards the minimum of
+  their group, which is a share of them and the budget together. So to choose 100, label them and choose 100 more gives
+  the same 200 as to choose 200 at once, unless the first 100 were needed for the minima of 100.
 
   Args:
     neighbors: int [N,k], the nearest others of each, best first; -1 where there is none.
     similarity: float [N,k], their cosine similarity.
-    difficulty, budget, beta: as in `double_end`.
-    need: float [N], 0 or more, what the cover of each counts (`class_need`); default all alike.
+    difficulty, budget, beta: as in `double_end`; the budget counts new ones only.
+    weight: float [N], 0 or more, what the cover of each counts (`class_weights`); default all alike.
     groups: int [N], the groups, such as pseudo-classes; default one for all.
+    labelled: int [m], rows that are labelled already, in any order.
+    least_share, least_slack: as above, from 0 to 1.
   Returns: int64 [n], hardest first. Raises: as `double_end`, and ValueError for shapes that do not fit.
   """
+  chosen = coverage_order(neighbors, similarity, difficulty, budget, beta, weight=weight, groups=groups,
+                          labelled=labelled, least_share=least_share, least_slack=least_slack)
   order = hardness_order(difficulty)
-  cut, count = counts(len(order), budget, beta)
+  return order[np.isin(order, chosen)]
+
+
+def coverage_order(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike, budget: int | float | str,
+                   beta: float, *, weight: ArrayLike | None = None, groups: ArrayLike | None = None,
+                   labelled: ArrayLike = (), least_share: float = LEAST_SHARE,
+                   least_slack: float = LEAST_SLACK) -> NDArray[np.int64]:
+  """The choice of `coverage` in the order in which it is made: int64 [n]. Arguments and errors as there."""
+  order = hardness_order(difficulty)
+  n = len(order)
+  free, count = choosable(difficulty, budget, beta, labelled)
   neighbors, similarity = np.asarray(neighbors), np.asarray(similarity)
   if neighbors.shape != similarity.shape or neighbors.shape[:1] != order.shape or neighbors.ndim != 2:
-    raise ValueError(f'neighbors {neighbors.shape} and similarity {similarity.shape} must both be [N,k] with '
-                     f'N={len(order)}, as many as difficulties')
-  need = np.ones(len(order)) if need is None else np.asarray(need, np.float64)
-  if need.shape != order.shape:
-    raise ValueError(f'need must be [N] with N={len(order)}, got shape {need.shape}')
-  bad = np.flatnonzero(~(np.isfinite(need) & (need >= 0)))
-  if len(bad):
-    raise ValueError(f'need must be finite and 0 or more, but is not at {len(bad)} of {len(need)} rows, first row '
-                     f'{bad[0]}')
-  groups = np.zeros(len(order), int) if groups is None else np.asarray(groups)
+    raise ValueError(f'neighbors {neighbors.shape} and similarity {similarity.shape} must both be [N,k] with N={n}, '
+                     'as many as difficulties')
+  weight = _weights(weight, n)
+  groups = np.zeros(n, int) if groups is None else np.asarray(groups)
   if groups.shape != order.shape:
-    raise ValueError(f'groups must be [N] with N={len(order)}, got shape {groups.shape}')
-  rank = np.argsort(order)
-  allowed = rank >= cut
+    raise ValueError(f'groups must be [N] with N={n}, got shape {groups.shape}')
   _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-  share = [floor_count(LEAST_SHARE * count / len(order), size) for size in sizes]
-  owed = np.minimum(share, np.bincount(groups[allowed], minlength=len(sizes)))
-  room = 1 - similarity[:, -1].astype(np.float64)
-  floor = 1 - np.maximum(room, LEAST_ROOM * room.mean())
-  return order[np.sort(rank[cover_graph(neighbors, similarity, floor, allowed, rank, need, count, groups, owed)])]
+  known = labelled_rows(labelled, n)
+  minimum = _minimum(groups, sizes, known, free, count, least_share)
+  slack = 1 - similarity[:, -1].astype(np.float64)
+  floor = 1 - np.maximum(slack, least_slack * slack.mean())
+  return greedy_cover(neighbors, similarity, floor, free, known, np.argsort(order), weight, count, groups, minimum)
 
 
-def class_need(pseudo_labels, balance=BALANCE):
-  """The need for cover by which rare pseudo-classes count for more than they have examples: float64 [N].
+def choose_coverage(candidates: Candidates, budget: int, beta: float | None, *, seed, balance: float,
+                    least_share: float = LEAST_SHARE, least_slack: float = LEAST_SLACK) -> NDArray[np.int64]:
+  """`coverage` with the signature that `select.METHODS` asks for; the groups are the pseudo-classes."""
+  return coverage(candidates.neighbors, candidates.similarity, candidates.difficulty, budget, beta,
+                  weight=class_weights(candidates.pseudo_labels, balance), groups=candidates.pseudo_labels,
+                  labelled=candidates.labelled, least_share=least_share, least_slack=least_slack)
 
-  Without it a class gets as few examples as it has, and a test that asks all classes alike suffers for it. The default
-  is half way to all classes alike, since small clusters can be junk as well.
+
+def class_weights(pseudo_labels: ArrayLike, balance: float = BALANCE) -> NDArray[np.float64]:
+  """Weights in the cover by which rare pseudo-classes count for more than they have examples: float64 [N].
+
+  Without them a class gets as few examples as it has, and a test that asks all classes alike suffers for it. The
+  default is half way to all classes alike, since small clusters can be junk as well.
 
   Args: pseudo_labels: int [N]; balance: from 0, each example counts alike, to 1, each pseudo-class does.
   Returns: (mean size of a pseudo-class / size of its own) ** balance, per example.
@@ -71,53 +94,100 @@ def class_need(pseudo_labels, balance=BALANCE):
   return ((sizes.mean() / sizes) ** balance)[of_class]
 
 
-def cover_graph(neighbors, similarity, floor, allowed, rank, need, count, groups, owed):
+def judge_weights(pseudo_labels: ArrayLike, balance: float, *, alike: float = BALANCE) -> NDArray[np.float64]:
+  """What each example counts when a cover that was chosen with this `balance` is graded: float64 [N].
+
+  Up to `alike`, the default balance, all count alike, since a user who keeps it has not said that rare kinds matter
+  more. Beyond it rare pseudo-classes count more and more, as they do in the cover: at 1 each class counts alike.
+  """
+  return class_weights(pseudo_labels, max(0.0, (balance - alike) / (1 - alike)))
+
+
+def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count, groups, minimum) -> NDArray[np.int64]:
   """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower rank.
 
-  Args: neighbors: int [N,k], -1 for none; similarity: float [N,k], best first; floor: float [N], the similarity from
-    which each is covered; allowed: bool [N], what may be chosen; rank: int [N]; need: float [N], what the cover of each
-    counts; count; groups: int [N] in 0..G-1; owed: int [G], the least that each group gets, at most its allowed ones
-    and `count` in all. Returns: int64 [count], in the order of choice. See `select.coverage` for what is maximised.
+  Args:
+    neighbors: int [N,k], -1 for none.
+    similarity: float [N,k], best first.
+    floor: float [N], the similarity from which each is covered.
+    free: int [c], the rows that may be chosen.
+    known: int [m], the rows that count as chosen before.
+    rank: int [N], place in the order that breaks ties.
+    weight: float [N], what the cover of each counts.
+    count: how many to choose.
+    groups: int [N], in 0..G-1.
+    minimum: int [G], how many each group gets at least, and no more than `free` has of it. Where they are more than
+      `count` in all, the best of groups that lack some are chosen.
+  Returns: int64 [count], in the order of choice. See `coverage` for what is maximised.
   """
-  n, k = neighbors.shape
-  covered, by = np.repeat(np.arange(n), k), neighbors.ravel()
-  value = (np.maximum(similarity - floor[:, None], 0) * need[:, None]).ravel()
-  keep = (value > 0) & np.append(allowed, False)[by]  # The last answers for -1, no neighbour.
-  own = np.flatnonzero(allowed)
-  covered, by = np.append(covered[keep], own), np.append(by[keep], own)
-  value = np.append(value[keep], (1 - floor[own]) * need[own])
-  order = np.argsort(by, kind='stable')
-  covered, value = covered[order], value[order]
-  ends = np.searchsorted(by[order], np.arange(n + 1))
-  gain = np.round(np.bincount(by[order], value, minlength=n), DIGITS)
-  heap = [(-gain[j], rank[j], j) for j in own.tolist()]
+  n = len(neighbors)
+  covered, by, value = _covers(neighbors, similarity, floor, weight, np.concatenate([free, known]))
+  ends = np.searchsorted(by, np.arange(n + 1))
+  gain = np.round(np.bincount(by, value, minlength=n), DIGITS)
+  cover = np.zeros(n)
+  is_known = np.zeros(n, bool)
+  is_known[known] = True
+  from_known = is_known[by]
+  np.maximum.at(cover, covered[from_known], value[from_known])
+  # Gains only fall, so one of an earlier moment is an upper bound. `exact_at` says when a row's gain was last exact:
+  # with so many chosen. These gains are those before anything is chosen, so with rows known none is exact yet.
+  exact_at = np.full(n, -1 if len(known) else 0)
+  heap = [(-gain[j], rank[j], j) for j in np.sort(free).tolist()]
   heapq.heapify(heap)
-  cover, fresh, chosen = np.zeros(n), np.zeros(n, np.int64), []
-  owed = owed.copy()
-  spare = count - owed.sum()
+  chosen = []
+  lacking = minimum.copy()
+  spare = count - lacking.sum()  # What is not kept for a group; below 0 where they lack more than the budget.
   while len(chosen) < count:
     j = heap[0][2]
     rows = slice(ends[j], ends[j + 1])
-    if not owed[groups[j]] and not spare:
+    if not lacking[groups[j]] and spare <= 0:
       heapq.heappop(heap)
-    elif fresh[j] == len(chosen):  # Gains only fall, so one that is exact and leads is the largest.
+    elif exact_at[j] == len(chosen):  # It leads and is exact, so no other gains more.
       heapq.heappop(heap)
       chosen.append(j)
-      if owed[groups[j]]:
-        owed[groups[j]] -= 1
+      if lacking[groups[j]]:
+        lacking[groups[j]] -= 1
       else:
         spare -= 1
       cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
     else:
       left = float(np.maximum(value[rows] - cover[covered[rows]], 0).sum())
       heapq.heapreplace(heap, (-round(left, DIGITS), rank[j], j))
-      fresh[j] = len(chosen)
+      exact_at[j] = len(chosen)
   return np.array(chosen, np.int64)
 
 
-def among(graph, rows):
-  """The neighbour graph of some rows, numbered as in `rows`: those outside become -1, but a similarity stays."""
-  indices, similarity = graph
-  place = np.full(len(indices), -1, np.int32)
-  place[rows] = np.arange(len(rows), dtype=np.int32)
-  return place[indices[rows]], similarity[rows]
+def _covers(neighbors, similarity, floor, weight, by_rows):
+  """Whom each of `by_rows` would cover and what that counts: (covered, by, value), [e] each, in the order of `by`."""
+  n, k = neighbors.shape
+  covers = np.zeros(n + 1, bool)  # The last answers for -1, no neighbour.
+  covers[by_rows] = True
+  covered, by = np.repeat(np.arange(n), k), neighbors.ravel()
+  value = (np.maximum(similarity - floor[:, None], 0) * weight[:, None]).ravel()
+  keep = (value > 0) & covers[by]
+  own = np.flatnonzero(covers)
+  covered, by = np.append(covered[keep], own), np.append(by[keep], own)
+  value = np.append(value[keep], (1 - floor[own]) * weight[own])
+  order = np.argsort(by, kind='stable')
+  return covered[order], by[order], value[order]
+
+
+def _minimum(groups, sizes, known, free, count, least_share):
+  """How many new ones each group gets at least: int [G]. The known ones of it count, and it has no more than are free.
+  """
+  total = len(known) + count
+  share = [floor_count(least_share * total / len(groups), size) for size in sizes]
+  known_sizes = np.bincount(groups[known], minlength=len(sizes))
+  free_sizes = np.bincount(groups[free], minlength=len(sizes))
+  return np.clip(share - known_sizes, 0, free_sizes)
+
+
+def _weights(weight, n):
+  """The weights as float64 [n]; ValueError if they are not finite, below 0 or of another shape."""
+  weight = np.ones(n) if weight is None else np.asarray(weight, np.float64)
+  if weight.shape != (n,):
+    raise ValueError(f'weight must be [N] with N={n}, got shape {weight.shape}')
+  bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+  if len(bad):
+    raise ValueError(f'weight must be finite and 0 or more, but is not at {len(bad)} of {n} rows, first row {bad[0]}')
+  return weight

@@ -28,7 +28,8 @@ def lazy_greedy(problem, count, chosen):
     pool = np.argpartition(-gain_N, min(POOL, len(gain_N)) - 1)[:POOL]
     pool = np.unique(np.append(pool, best))
     outside = np.delete(gain_N, pool).max(initial=-np.inf)
-    gain_P, slot = problem.open(pool), int(np.searchsorted(pool, best))
+    gain_P = problem.open(pool)
+    slot = int(np.searchsorted(pool, best))
     while True:
       chosen.append(int(pool[slot]))
       gain_P = problem.choose(slot)
@@ -43,12 +44,16 @@ class FarthestFirst:
   """Gain: the squared distance to the nearest chosen."""
   tie = 1e-13
 
-  def __init__(self, x_ND, first):
-    self.x_ND, self.norm_N, self.known = x_ND, np.einsum('nd,nd->n', x_ND, x_ND), 0
-    self.unit, self.gain_N = max(4 * self.norm_N.max(), 1e-300), np.full(len(x_ND), np.inf)
+  def __init__(self, x_ND):
+    self.x_ND = x_ND
+    self.norm_N = np.einsum('nd,nd->n', x_ND, x_ND)
+    self.unit = max(4 * self.norm_N.max(), 1e-300)
+    self.gain_N = np.full(len(x_ND), np.inf)
+    self.known = 0  # So many of the chosen are accounted for.
 
   def sync(self, chosen):
-    fresh, self.known = chosen[self.known:], len(chosen)
+    fresh = chosen[self.known:]
+    self.known = len(chosen)
     rows = max(1, BLOCK_ELEMENTS // len(self.x_ND))
     for start in range(0, len(fresh), rows):
       np.minimum(self.gain_N, self._distance(slice(None), fresh[start:start + rows]).min(1), out=self.gain_N)
@@ -56,7 +61,8 @@ class FarthestFirst:
     return self.gain_N
 
   def open(self, pool):
-    self.pool_P, self.gain_P = self._distance(pool, pool), self.gain_N[pool]
+    self.pool_P = self._distance(pool, pool)
+    self.gain_P = self.gain_N[pool]
     return self.gain_P
 
   def choose(self, slot):
@@ -74,9 +80,11 @@ class FacilityLocation:
   tie, unit = 1e-6, 1.0
 
   def __init__(self, x_ND):
-    self.x_ND, self.gain_N = x_ND, np.zeros(len(x_ND))
+    self.x_ND = x_ND
+    self.gain_N = np.zeros(len(x_ND))
     self.cover_N = np.zeros(len(x_ND), np.float32)
-    self.synced_N, self.known = None, 0
+    self.synced_N = None  # The cover that the gains account for,
+    self.known = 0  # and how many of the chosen.
 
   def sync(self, chosen):
     if self.synced_N is None:
@@ -86,11 +94,13 @@ class FacilityLocation:
       rows = np.flatnonzero(self.cover_N > self.synced_N)
       self.gain_N -= self._growth(rows, self.synced_N[rows], self.cover_N[rows])
     self.gain_N[chosen[self.known:]] = -np.inf
-    self.synced_N, self.known = self.cover_N.copy(), len(chosen)
+    self.synced_N = self.cover_N.copy()
+    self.known = len(chosen)
     return self.gain_N
 
   def open(self, pool):
-    self.pool_PN, self.gain_P = self.x_ND[pool] @ self.x_ND.T, self.gain_N[pool]
+    self.pool_PN = self.x_ND[pool] @ self.x_ND.T
+    self.gain_P = self.gain_N[pool]
     return self.gain_P
 
   def choose(self, slot):

@@ -2,32 +2,36 @@
 
 Each takes (..., budget, *, seed=0), with `budget` as in `select`, and returns int64 [n] in the order of choice; ties go
 to the lower index. Each raises ValueError on arrays that are not finite (naming rows), on arrays of different lengths
-and on a budget out of range. "Nested": the first m of a choice of n are the choice of m. NumPy and scikit-learn;
-`zcore`, and `d2` where it has to find neighbours, import JAX when called.
+and on a budget out of range. "Nested": the first m of a choice of n are the choice of m. NumPy and scikit-learn; only
+`zcore` imports JAX, when it is called.
 """
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from elfs_jax.budget import budget_count
-from elfs_jax.select.band import hardness_order
 from elfs_jax.select.greedy import BLOCK_ELEMENTS, FacilityLocation, FarthestFirst, lazy_greedy
+from elfs_jax.select.order import hardness_order
 from elfs_jax.vectors import fit_kmeans, unit_rows
+
+Budget = int | float | str
 
 TYPICLUST_CLUSTERS, TYPICLUST_NEIGHBORS, TYPICLUST_SMALL = 500, 20, 5
 
 
-def k_center(embeddings, budget, *, seed=0):
+def k_center(embeddings: ArrayLike, budget: Budget, *, seed: int = 0) -> NDArray[np.int64]:
   """Greedy k-centre: always the one farthest from all chosen, Euclidean (Sener and Savarese, arXiv 1708.00489, alg. 1).
 
   Args: embeddings: float [N, D]; budget; seed: draws the first one. Nested. Time O(n N D), memory O(N D).
   """
   x_ND = _matrix('embeddings', embeddings, np.float64)
-  count, first = budget_count(budget, len(x_ND)), int(np.random.default_rng(seed).integers(len(x_ND)))
+  count = budget_count(budget, len(x_ND))
+  first = int(np.random.default_rng(seed).integers(len(x_ND)))
   with threadpool_limits(1):
-    return lazy_greedy(FarthestFirst(x_ND - x_ND.mean(0), first), count, [first])
+    return lazy_greedy(FarthestFirst(x_ND - x_ND.mean(0)), count, [first])
 
 
-def facility_location(embeddings, budget, *, seed=0):
+def facility_location(embeddings: ArrayLike, budget: Budget, *, seed: int = 0) -> NDArray[np.int64]:
   """Greedy maximum of sum_i max_{j chosen} max(cos(i, j), 0) (CRAIG, arXiv 1906.01827, section 3; lazy: Minoux 1978).
 
   Exact up to float32 similarities: gains closer than 1e-6 (relative above 1) tie. Nothing is drawn: `seed` is unused.
@@ -40,7 +44,8 @@ def facility_location(embeddings, budget, *, seed=0):
     return lazy_greedy(FacilityLocation(unit_rows(x_ND)), count, [])
 
 
-def prototypes(embeddings, pseudo_labels, budget, *, keep='hard', seed=0):
+def prototypes(embeddings: ArrayLike, pseudo_labels: ArrayLike, budget: Budget, *, keep: str = 'hard',
+               seed: int = 0) -> NDArray[np.int64]:
   """By Euclidean distance to the centroid of one's own cluster (Sorscher et al., arXiv 2206.14486, section 4).
 
   Args: embeddings: float [N, D]; pseudo_labels: int [N]; budget; keep: 'hard' chooses the farthest first, 'easy' the
@@ -57,7 +62,8 @@ def prototypes(embeddings, pseudo_labels, budget, *, keep='hard', seed=0):
   return order[:budget_count(budget, len(x_ND))].astype(np.int64)
 
 
-def d2(embeddings, difficulty, budget, *, neighbors, gamma_forward, gamma_reverse, seed=0):
+def d2(embeddings: ArrayLike, difficulty: ArrayLike, budget: Budget, *, neighbors: ArrayLike | int,
+       gamma_forward: float, gamma_reverse: float, seed: int = 0) -> NDArray[np.int64]:
   """D2 pruning: difficulty, spread over a neighbour graph and then spent (Maharana et al., arXiv 2310.07931, sec. 3.2).
 
   Forward message passing: x_i <- x_i + sum_{j in N(i)} exp(-gamma_forward |v_i - v_j|^2) x_j, once. Then, repeatedly,
@@ -68,8 +74,8 @@ def d2(embeddings, difficulty, budget, *, neighbors, gamma_forward, gamma_revers
   the plain distance in the exponent (the paper squares it), strata, and a separate run in every class (needs labels).
 
   Args: embeddings: float [N, D]; difficulty: float [N], higher is harder; budget; neighbors: int [N, k] (as from
-    `neighbors.knn`), or k, the number of cosine neighbours to find; gamma_forward, gamma_reverse: >= 0. Nested.
-    Nothing is drawn: `seed` is unused. Time O(N k D + n N), without the search for neighbours.
+    `neighbors.knn`), or k, the number of cosine neighbours to find by scikit-learn; gamma_forward, gamma_reverse: 0
+    or more. Nested. Nothing is drawn: `seed` is unused. Time O(N k D + n N), without the search for neighbours.
   Raises: ValueError, also on a negative gamma or neighbours that are out of range.
   """
   for name, gamma in (('gamma_forward', gamma_forward), ('gamma_reverse', gamma_reverse)):
@@ -77,12 +83,14 @@ def d2(embeddings, difficulty, budget, *, neighbors, gamma_forward, gamma_revers
       raise ValueError(f'{name}={gamma!r} must be a number of at least 0')
   x_ND = _matrix('embeddings', embeddings, np.float32)
   _same_length(len(x_ND), difficulty=hardness_order(difficulty))
-  count, near_NK = budget_count(budget, len(x_ND)), _neighbors(x_ND, neighbors)
+  count = budget_count(budget, len(x_ND))
+  near_NK = _neighbors(x_ND, neighbors)
   distance_NK = np.stack([np.square(x_ND - x_ND[near_N]).sum(1, dtype=np.float64) for near_N in near_NK.T], 1)
   score_N = np.asarray(difficulty, np.float64)
   score_N = score_N - min(score_N.min(), 0)
   score_N = score_N + (np.exp(-gamma_forward * distance_NK) * score_N[near_NK]).sum(1)
-  told_NK, open_N = np.exp(-gamma_reverse * distance_NK), score_N.copy()
+  told_NK = np.exp(-gamma_reverse * distance_NK)
+  open_N = score_N.copy()
   chosen = np.empty(count, np.int64)
   for step in range(count):
     chosen[step] = k = np.argmax(open_N)
@@ -92,7 +100,7 @@ def d2(embeddings, difficulty, budget, *, neighbors, gamma_forward, gamma_revers
   return chosen
 
 
-def zcore(embeddings, budget, *, seed=0, samples=None):
+def zcore(embeddings: ArrayLike, budget: Budget, *, seed: int = 0, samples: int | None = None) -> NDArray[np.int64]:
   """ZCore: cover random 2-D subspaces without redundancy (Griffin et al., WACV 2026, arXiv 2411.15349, section 3).
 
   A sample is a point in two random dimensions, triangular between their minimum, median and maximum. The example
@@ -108,7 +116,9 @@ def zcore(embeddings, budget, *, seed=0, samples=None):
   Raises: ValueError, also if samples is below 1.
   """
   x_ND = _matrix('embeddings', embeddings, np.float32)
-  count, samples = budget_count(budget, len(x_ND)), min(10 * len(x_ND), 1_000_000) if samples is None else samples
+  count = budget_count(budget, len(x_ND))
+  if samples is None:
+    samples = min(10 * len(x_ND), 1_000_000)
   if samples < 1:
     raise ValueError(f'samples={samples!r} must be at least 1')
   if len(x_ND) == 1:
@@ -117,7 +127,7 @@ def zcore(embeddings, budget, *, seed=0, samples=None):
   return np.argsort(-scores(x_ND, samples=samples, seed=seed), kind='stable')[:count].astype(np.int64)
 
 
-def typiclust(embeddings, budget, *, seed=0):
+def typiclust(embeddings: ArrayLike, budget: Budget, *, seed: int = 0) -> NDArray[np.int64]:
   """TypiClust: the most typical of every cluster (Hacohen et al., arXiv 2202.02794, section 3 and algorithm 1).
 
   min(budget, 500) clusters by k-means (mini-batches above 50 clusters, as theirs; one thread). Round after round the
@@ -140,7 +150,7 @@ def typiclust(embeddings, budget, *, seed=0):
   return np.array([next(queue_C[c]) for c in turns], np.int64)
 
 
-def badge(probabilities, features, budget, *, seed=0):
+def badge(probabilities: ArrayLike, features: ArrayLike, budget: Budget, *, seed: int = 0) -> NDArray[np.int64]:
   """BADGE: k-means++ on gradients of the last layer (Ash et al., arXiv 1906.03671, algorithm 1).
 
   An example's gradient embedding is (p - onehot(argmax p)) outer feature, C F numbers that are never formed: an inner
@@ -151,14 +161,17 @@ def badge(probabilities, features, budget, *, seed=0):
   Args: probabilities: float [N, C], a model's; features: float [N, F], the input of its last layer; budget; seed.
     Nested. Time O(n N (C + F)).
   """
-  p_NC, feature_NF = (_matrix(name, x, np.float32) for name, x in
-                      (('probabilities', probabilities), ('features', features)))
+  p_NC = _matrix('probabilities', probabilities, np.float32)
+  feature_NF = _matrix('features', features, np.float32)
   _same_length(len(p_NC), features=feature_NF)
-  count, rng = budget_count(budget, len(p_NC)), np.random.default_rng(seed)
+  count = budget_count(budget, len(p_NC))
+  rng = np.random.default_rng(seed)
   error_NC = p_NC.copy()
   error_NC[np.arange(len(p_NC)), p_NC.argmax(1)] -= 1
   norm_N = np.square(error_NC, dtype=np.float64).sum(1) * np.square(feature_NF, dtype=np.float64).sum(1)
-  chosen, distance_N, open_N = [int(norm_N.argmax())], np.full(len(p_NC), np.inf), np.ones(len(p_NC), bool)
+  chosen = [int(norm_N.argmax())]
+  distance_N = np.full(len(p_NC), np.inf)
+  open_N = np.ones(len(p_NC), bool)
   # Products with one vector are over before a second thread starts, which then only waits: 15 times slower.
   with threadpool_limits(1):
     while len(chosen) < count:
@@ -173,14 +186,15 @@ def badge(probabilities, features, budget, *, seed=0):
   return np.array(chosen, np.int64)
 
 
-def balanced(pseudo_labels, budget, *, seed=0):
+def balanced(pseudo_labels: ArrayLike, budget: Budget, *, seed: int = 0) -> NDArray[np.int64]:
   """Random with equal shares: every cluster gives equally many, as far as its size allows, uniformly within.
 
   What is left of the budget goes one each to random clusters with room. Args: pseudo_labels: int [N]; budget; seed.
   Returns: in random order.
   """
   label_N, size_C = _labels(pseudo_labels, np.size(pseudo_labels))
-  rng, count = np.random.default_rng(seed), budget_count(budget, len(label_N))
+  rng = np.random.default_rng(seed)
+  count = budget_count(budget, len(label_N))
   shuffled_N = rng.permutation(len(label_N))
   grouped_N = shuffled_N[np.argsort(label_N[shuffled_N], kind='stable')]
   round_N = np.arange(len(label_N)) - np.repeat(np.cumsum(size_C) - size_C, size_C)
@@ -201,7 +215,9 @@ def _most_typical(x_ND, members, count):
 def _spread(x_MD, near):
   """The mean distance of each row to its nearest others: [M]. In blocks, as a cluster can hold nearly everything."""
   x_MD = x_MD - x_MD.mean(0)
-  norm_M, rows, spread = np.square(x_MD).sum(1), max(1, BLOCK_ELEMENTS // len(x_MD)), []
+  norm_M = np.square(x_MD).sum(1)
+  rows = max(1, BLOCK_ELEMENTS // len(x_MD))
+  spread = []
   for start in range(0, len(x_MD), rows):
     part_RD = x_MD[start:start + rows]
     square_RM = np.maximum(norm_M[start:start + rows, None] + norm_M - 2 * part_RD @ x_MD.T, 0)
@@ -219,8 +235,7 @@ def _kmeans(x_ND, clusters, seed):
 
 def _neighbors(x_ND, neighbors):
   if isinstance(neighbors, (int, np.integer)) and not isinstance(neighbors, bool):
-    from elfs_jax.neighbors import knn
-    return knn(x_ND, int(neighbors))[0]
+    return _nearest(x_ND, int(neighbors))
   near_NK = np.asarray(neighbors)
   if near_NK.ndim != 2 or not near_NK.size or not np.issubdtype(near_NK.dtype, np.integer):
     raise ValueError(f'neighbors must be a count or int [N, k], got {near_NK.dtype} {near_NK.shape}')
@@ -228,6 +243,15 @@ def _neighbors(x_ND, neighbors):
   if near_NK.min() < 0 or near_NK.max() >= len(x_ND):
     raise ValueError(f'neighbors must be from 0 to {len(x_ND) - 1}, got {near_NK.min()} to {near_NK.max()}')
   return near_NK
+
+
+def _nearest(x_ND, k):
+  """The k nearest others of each row by cosine similarity, exact, best first: int [N, k]."""
+  from sklearn.neighbors import NearestNeighbors
+  if not 1 <= k < len(x_ND):
+    raise ValueError(f'neighbors={k} must be at least 1 and needs at least {k + 1} examples, got {len(x_ND)}')
+  with threadpool_limits(1):
+    return NearestNeighbors(n_neighbors=k, metric='cosine').fit(x_ND).kneighbors(return_distance=False)
 
 
 def _matrix(name, values, dtype):

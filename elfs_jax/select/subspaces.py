@@ -24,13 +24,15 @@ def scores(embeddings, *, samples, seed):
   Args: embeddings: float [N, D], finite, N > 1; samples: random points, each in a random 2-D subspace; seed.
   Returns: float64 [N], higher is more worth keeping.
   """
-  rng, x_DN = np.random.default_rng(seed), np.ascontiguousarray(np.asarray(embeddings, np.float32).T)
+  rng = np.random.default_rng(seed)
+  x_DN = np.ascontiguousarray(np.asarray(embeddings, np.float32).T)
   width, size = x_DN.shape
   total_N = rng.random(size)
   low_D, middle_D, high_D = x_DN.min(1), np.median(x_DN, axis=1), x_DN.max(1)
   # Rows of lanes, as only a reduction over rows vectorises on CPUs; what fills the last row is infinitely far away.
   x_DML = np.pad(x_DN, ((0, 0), (0, -size % LANES)), constant_values=np.inf).reshape(width, -1, LANES)
-  x_DML, on_cpu = jax.device_put(x_DML, jax.local_devices()[0]), jax.default_backend() == 'cpu'
+  x_DML = jax.device_put(x_DML, jax.local_devices()[0])
+  on_cpu = jax.default_backend() == 'cpu'
   block = int(np.clip((BLOCK_ELEMENTS if on_cpu else ACCELERATOR_ELEMENTS) // size, 1, CHUNK))
 
   def chunk(start):

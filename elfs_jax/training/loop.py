@@ -5,38 +5,26 @@ batch. Each shard's gradient and batch norm are computed alone; sums over shards
 So the bits do not depend on the number of devices, and dynamics never leave the device that owns the example.
 """
 import functools
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from elfs_jax import dynamics
-from elfs_jax.runtime import hosts, mesh as mesh_lib
+from elfs_jax.runtime import mesh as mesh_lib
 from elfs_jax.training import networks
 from elfs_jax.training.augment import augment
+from elfs_jax.training.predict import Fitted, representer
+from elfs_jax.training.recipe import Recipe
 
-SHUFFLE, AUGMENT = range(2)  # what a PRNG key is for
-PREDICT_BATCH = 512
+SHUFFLE, AUGMENT = range(2)  # What a PRNG key is for.
 MOMENTS_ELEMENTS = 1 << 26  # In float64 at once: half a gigabyte, and their squares.
-
-
-class Recipe(NamedTuple):
-  """How to train: SGD with momentum, a cosine from `learning_rate` to `final_rate` over all steps."""
-  network: str = 'small'
-  width: int = 16
-  batch: int = 256
-  learning_rate: float = 0.1
-  final_rate: float = 1e-4
-  momentum: float = 0.9
-  nesterov: bool = True
-  weight_decay: float = 5e-4
-  crop: int = 4
-  flip: bool = False
-  resized_crop: bool = False
 
 
 class State(NamedTuple):
@@ -56,18 +44,9 @@ class Shards(NamedTuple):
   size: jax.Array          # int32 [S]
 
 
-class Fitted(NamedTuple):
-  """A trained classifier: `represent(inputs)` gives probabilities float32 [B,C] and the last layer's input [B,F]."""
-  scores: dict             # float32 [N] each
-  represent: callable
-
-  def predict(self, inputs):
-    """Labels int32 [B]."""
-    return self.represent(inputs)[0].argmax(-1).astype(np.int32)
-
-
-def fit(inputs, labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0, state=None, on_epoch=None,
-        progress=None):
+def fit(inputs: np.ndarray, labels: np.ndarray, num_classes: int, recipe: Recipe, *, epochs: int, mesh: Mesh,
+        shards: int = 16, seed: int = 0, state: Any = None, on_epoch: Callable[[int, State], None] | None = None,
+        progress: Callable | None = None) -> Fitted:
   """Train a classifier and record the dynamics of every example.
 
   Args:
@@ -102,7 +81,7 @@ def fit(inputs, labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0,
     state = _run_epoch(mesh, state, data, moments, key, programs, epoch, per_epoch)
     if on_epoch:
       on_epoch(epoch + 1, state)
-  return Fitted(_gather_scores(state.dynamics, slots, len(labels)), _representer(network, state, moments))
+  return Fitted(_gather_scores(state.dynamics, slots, len(labels)), representer(network, state, moments))
 
 
 def _run_epoch(mesh, state, data, moments, key, programs, epoch, per_epoch):
@@ -134,8 +113,8 @@ def device_step(state, data, order, moments, key, t, epoch, *, network, optimize
   """One step of one device: forward and backward of each local shard alone, then the tree over all shards.
 
   Runs under `jax.shard_map` and unchanged under `jax.pmap`, over the axis `data`.
-  Args: state: `State`; data: `Shards`, this device's part; order: from `device_shuffle`; moments: (mean, 1 / std); key: PRNG
-    key; t: step in the epoch; epoch: from 0. Returns: the new `State`.
+  Args: state: `State`; data: `Shards`, this device's part; order: from `device_shuffle`; moments: (mean, 1 / std); key:
+    PRNG key; t: step in the epoch; epoch: from 0. Returns: the new `State`.
   """
   local, slots = data.labels.shape
   size = recipe.batch // shards
@@ -233,7 +212,7 @@ def _gather_scores(state, slots, n):
   real = (np.arange(slots.shape[1]) < _sizes(n, len(slots))[:, None]).reshape(-1)
   def gather(score):
     out = np.empty(n, np.float32)
-    out[flat[real]] = hosts.gather(score)[real]
+    out[flat[real]] = mesh_lib.gather(score)[real]
     return out
   return {name: gather(score) for name, score in dynamics.scores(state).items()}
 
@@ -280,27 +259,3 @@ def _moments(inputs):
   mean = total / count
   std = np.sqrt(np.maximum(squares / count - mean ** 2, 0))
   return mean.astype(np.float32), (1 / np.where(std > 0, std, 1)).astype(np.float32)
-
-
-def _representer(network, state, moments):
-  """Class probabilities and the last layer's input, in blocks of one shape, on the first device."""
-  device = jax.local_devices()[0]
-  params, stats, moments = (jax.device_put(jax.tree.map(np.asarray, t), device)
-                            for t in (state.params, state.stats, moments))
-  def represent(inputs):
-    parts = []
-    for start in range(0, len(inputs), PREDICT_BATCH):
-      rows = np.asarray(inputs[start:start + PREDICT_BATCH])
-      padded = np.zeros((PREDICT_BATCH, *rows.shape[1:]), np.float32)
-      padded[:len(rows)] = rows
-      parts.append([np.asarray(part)[:len(rows)] for part in _represent(network, params, stats, moments, padded)])
-    return tuple(np.concatenate(part) for part in zip(*parts))
-  return represent
-
-
-@mesh_lib.repeatable(static_argnames='network')
-def _represent(network, params, stats, moments, x):
-  mean, rate = moments
-  logits, found = network.apply({'params': params, 'batch_stats': stats}, (x - mean) * rate, train=False,
-                                mutable=['intermediates'])
-  return jax.nn.softmax(logits), found['intermediates']['features'][0]

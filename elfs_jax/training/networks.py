@@ -1,103 +1,34 @@
-"""Classifiers: ResNet-18 and ResNet-34 as published, a small net for small machines, and an MLP on embeddings."""
-from functools import partial
+"""The table of classifiers that can be trained: as the proxy, and to evaluate a coreset. Light to import."""
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import flax.linen as nn
-import jax.numpy as jnp
+import numpy as np
 
-NAMES = ('small', 'resnet18', 'resnet34', 'mlp')
+from elfs_jax import table
 
 
-def build(name, num_classes, *, width=16, dtype=jnp.float32):
-  """A linen module: float [B,H,W,Ch] (`mlp`: [B,D]) -> logits float32 [B,C]; called with `train=` True or False.
+class Network(NamedTuple):
+  """One classifier: the function that builds it from (num_classes, width, dtype), as `table.load` takes it, what
+  `--help` says of it, and whether it takes images (if not, embeddings)."""
+  function: str | Callable
+  help: str
+  images: bool
 
-  `small`: 3x3 convolutions of `width`, 2 and 4 times `width` channels, halving the image by a mean after each;
-  `resnet18`: 3x3 stem, for images to 96 pixels; `resnet34`: ImageNet's 7x7 stem; `mlp`: one hidden layer of 16 times
-  `width`. `dtype` is that of matmuls and convolutions; parameters and logits are float32.
+
+NETWORKS = {
+    'small': Network('elfs_jax.training.architectures:small', 'three convolutions, for small machines', True),
+    'resnet18': Network('elfs_jax.training.architectures:resnet18', 'as published for images to 96 pixels', True),
+    'resnet34': Network('elfs_jax.training.architectures:resnet34', 'as published for ImageNet', True),
+    'mlp': Network('elfs_jax.training.architectures:mlp', 'one hidden layer, on the embeddings', False),
+}
+
+
+def build(name: str, num_classes: int, *, width: int = 16, dtype: Any = np.float32):
+  """A linen module: float [B,H,W,Ch] or [B,D] -> logits float32 [B,C]; called with `train=` True or False.
+
+  Args: name: of `NETWORKS`; num_classes: C; width: of the networks whose width is not fixed; dtype: that of matmuls and
+    convolutions.
   Raises: ValueError for an unknown name.
   """
-  if name == 'small':
-    return Small(num_classes, width, dtype)
-  if name == 'resnet18':
-    return ResNet(num_classes, (2, 2, 2, 2), False, dtype)
-  if name == 'resnet34':
-    return ResNet(num_classes, (3, 4, 6, 3), True, dtype)
-  if name == 'mlp':
-    return MLP(num_classes, 16 * width, dtype)
-  raise ValueError(f'network={name!r} is unknown: choose one of {", ".join(NAMES)}')
-
-
-def _norm(train, dtype):
-  return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype)
-
-
-def _classify(module, features):
-  """The last layer; its input can be asked for as the intermediate `features`."""
-  module.sow('intermediates', 'features', features.astype(jnp.float32))
-  return nn.Dense(module.num_classes)(features.astype(jnp.float32))
-
-
-class Small(nn.Module):
-  """Three 3x3 convolutions with batch norm, then a linear layer on the mean and the largest of each channel."""
-  num_classes: int
-  width: int
-  dtype: jnp.dtype
-
-  @nn.compact
-  def __call__(self, x, train):
-    while min(x.shape[1:3]) >= 56:
-      x = halve(x)
-    for scale in (1, 2, 4):
-      x = nn.Conv(scale * self.width, (3, 3), use_bias=False, dtype=self.dtype)(x)
-      x = nn.relu(_norm(train, self.dtype)(x))
-      if min(x.shape[1:3]) >= 4:
-        x = halve(x)
-    x = jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], -1)
-    return _classify(self, x)
-
-
-def halve(x):
-  """Mean over 2x2 squares, odd edges dropped: on the CPU several times faster than `reduce_window`'s gradient."""
-  b, h, w, c = x.shape
-  return x[:, :h // 2 * 2, :w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
-
-
-class ResNet(nn.Module):
-  """He et al., arXiv 1512.03385, with basic blocks."""
-  num_classes: int
-  blocks: tuple
-  imagenet: bool
-  dtype: jnp.dtype
-
-  @nn.compact
-  def __call__(self, x, train):
-    conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.he_normal())
-    norm = partial(_norm, train, self.dtype)
-    if self.imagenet:
-      x = nn.relu(norm()(conv(64, (7, 7), (2, 2), padding=3)(x)))
-      x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
-    else:
-      x = nn.relu(norm()(conv(64, (3, 3))(x)))
-    for stage, blocks in enumerate(self.blocks):
-      for block in range(blocks):
-        x = _basic_block(x, 64 * 2 ** stage, 2 if stage and not block else 1, conv, norm)
-    return _classify(self, x.mean((1, 2)))
-
-
-def _basic_block(x, width, stride, conv, norm):
-  y = nn.relu(norm()(conv(width, (3, 3), (stride, stride), padding=1)(x)))
-  y = norm()(conv(width, (3, 3), padding=1)(y))
-  if x.shape != y.shape:
-    x = norm()(conv(width, (1, 1), (stride, stride))(x))
-  return nn.relu(x + y)
-
-
-class MLP(nn.Module):
-  """One hidden layer, for a proxy on embeddings."""
-  num_classes: int
-  hidden: int
-  dtype: jnp.dtype
-
-  @nn.compact
-  def __call__(self, x, train):
-    x = nn.relu(_norm(train, self.dtype)(nn.Dense(self.hidden, dtype=self.dtype)(x)))
-    return _classify(self, x)
+  entry = table.look_up(NETWORKS, 'network', name)
+  return table.load(entry.function)(num_classes, width, dtype)

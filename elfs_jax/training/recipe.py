@@ -1,44 +1,68 @@
-"""What the sections `proxy` and `evaluate` train, on what and how long: fields left open are set from the data."""
+"""What a training section of the config means: on what it trains, how, and how long.
+
+`settings` is any mapping with the fields of the sections `proxy` and `evaluate`; fields that are None are set from the
+data.
+"""
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from elfs_jax.training import loop as train
+from elfs_jax.training.networks import NETWORKS
+
+STEPS = 2400  # Of a proxy whose epochs are left open, about,
+LEAST_EPOCHS, MOST_EPOCHS = 10, 40  # in no fewer and no more epochs than these.
+LARGE_SET = 10_000  # From as many examples on, a batch that is left open is the larger one.
+SMALL_BATCH, LARGE_BATCH = 64, 256
 
 
-def proxy_settings(config):
-  """The section `proxy`; a network left open is the one that `select.method` was published with, or ours with ours."""
-  settings = config.proxy.copy_and_resolve_references()
-  if settings.network is None and config.select.method not in ('double_end', 'stratified'):
-    settings.network = 'mlp'
-  return settings
+class Recipe(NamedTuple):
+  """How to train: SGD with momentum, a cosine from `learning_rate` to `final_rate` over all steps."""
+  network: str = 'small'
+  width: int = 16
+  batch: int = 256
+  learning_rate: float = 0.1
+  final_rate: float = 1e-4
+  momentum: float = 0.9
+  nesterov: bool = True
+  weight_decay: float = 5e-4
+  crop: int = 4
+  flip: bool = False
+  resized_crop: bool = False
 
 
-def inputs_of(settings, dataset, embeddings):
-  """What a training section trains on: the embeddings for the network `mlp` or where there are no images."""
-  return embeddings if settings.network == 'mlp' or dataset.images is None else dataset.images
+def with_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
+  """The settings as a dict; a network that they leave open is `network`."""
+  return {**settings, 'network': network if settings['network'] is None else settings['network']}
 
 
-def proxy_epochs(settings, inputs):
-  """The proxy's epochs as set, or about 2,400 steps: at least 10 epochs and at most 40."""
-  if settings.epochs is not None:
-    return settings.epochs
-  per_epoch = -(-len(inputs) // recipe_of(settings, inputs).batch)
-  return int(np.clip(round(2400 / per_epoch), 10, 40))
+def takes_images(settings: Mapping[str, Any], has_images: bool) -> bool:
+  """Whether these settings train on images, else on embeddings; a network left open on images, where there are any."""
+  return has_images and (settings['network'] is None or NETWORKS[settings['network']].images)
 
 
-def batch_of(settings, count):
-  """The batch as set, or by the number of examples."""
-  if settings.batch is not None:
-    return settings.batch
-  return 256 if count >= 10_000 else 64
-
-
-def recipe_of(settings, inputs):
-  """`train.Recipe` from a config's training section, its None fields set from the data."""
+def recipe_of(settings: Mapping[str, Any], inputs: np.ndarray) -> Recipe:
+  """The `Recipe` of settings, for images uint8 [N,H,W,Ch] or embeddings [N,D]."""
   images = inputs.ndim == 4
-  chosen = {name: settings[name] for name in train.Recipe._fields}
+  chosen = {name: settings[name] for name in Recipe._fields}
   if chosen['network'] is None:
     chosen['network'] = 'small' if images else 'mlp'
-  chosen['batch'] = batch_of(settings, len(inputs))
+  chosen['batch'] = batch(settings, len(inputs))
   if chosen['crop'] is None:
     chosen['crop'] = min(inputs.shape[1:3]) // 8 if images else 0
-  return train.Recipe(**chosen)
+  return Recipe(**chosen)
+
+
+def epochs(settings: Mapping[str, Any], count: int) -> int:
+  """The proxy's epochs as set, or about `STEPS` steps over `count` examples."""
+  if settings['epochs'] is not None:
+    return settings['epochs']
+  steps_per_epoch = -(-count // batch(settings, count))
+  return int(np.clip(round(STEPS / steps_per_epoch), LEAST_EPOCHS, MOST_EPOCHS))
+
+
+def batch(settings: Mapping[str, Any], count: int) -> int:
+  """The batch as set, or by the number of examples."""
+  if settings['batch'] is not None:
+    return settings['batch']
+  return LARGE_BATCH if count >= LARGE_SET else SMALL_BATCH

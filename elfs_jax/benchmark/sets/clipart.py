@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from elfs_jax.data import folder
+from elfs_jax.data.sources import folder
 
 DEBIAN = '/usr/share/openclipart/png'
 SIDE = 32
@@ -12,7 +12,7 @@ LEAST = 100  # A kind of fewer pictures has too few to test on.
 NO_KIND = 'unsorted'
 
 
-def read(path=None, progress=None):
+def read(path=None, *, progress=None) -> dict:
   """The pictures of Debian's openclipart-png, 32x32, over white, by the folder at the top that each lies in.
 
   Args:
@@ -26,11 +26,12 @@ def read(path=None, progress=None):
   mend = 'run `apt-get install openclipart-png`, or set data.path to its folder png'
   if not root.is_dir():
     raise FileNotFoundError(f'{root}: no such folder; {mend}')
-  images, ids, skipped = folder.read(root, SIDE, progress)
+  found = folder.read(root, size=SIDE, progress=progress)
+  ids = found['ids']
   tops = [i.partition('/')[0] for i in ids]
   kinds = sorted(kind for kind, count in collections.Counter(tops).items() if count >= LEAST and kind != NO_KIND)
   if len(kinds) < 2:
     raise ValueError(f'{root}: fewer than two folders of {LEAST} pictures or more; {mend}')
   kept = [i for i, top in enumerate(tops) if top in kinds]
-  return {'images': images[kept], 'labels': np.array(tops)[kept], 'ids': [ids[i] for i in kept],
-          'class_names': kinds, 'skipped': skipped}
+  return {'images': found['images'][kept], 'labels': np.array(tops)[kept], 'ids': [ids[i] for i in kept],
+          'class_names': kinds, 'skipped': found['skipped']}

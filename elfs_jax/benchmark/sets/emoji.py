@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from elfs_jax.data import folder
+from elfs_jax.data import decode
 
 DESIGNS = ('google', 'twitter')
 SIDE = 32
@@ -12,7 +12,7 @@ INSTALL = 'npm install --prefix emoji ' + ' '.join(f'emoji-datasource-{design}@1
 NO_KIND = 'Component'  # Bare skin tones.
 
 
-def read(path, seed=0, progress=None):
+def read(path, *, seed=0, progress=None) -> dict:
   """Every emoji of the npm packages emoji-datasource-google and -twitter, 32x32, over white, by its Unicode category.
 
   A seeded fifth of the emoji is the test set, without skin tones; no design or tone of these is among the rest.
@@ -52,9 +52,9 @@ def _files(root, entry, with_tones):
 
 
 def _decode(files, progress):
-  def decode(i):
+  def one(i):
     try:
-      return folder.decode_file(files[i], SIDE)
+      return decode.decode_file(files[i], SIDE)
     except OSError as error:
-      raise ValueError(f'{files[i]}: {folder.reason_of(error)}; install the package anew: `{INSTALL}`') from None
-  return np.stack(list(folder.parallel(decode, len(files), progress, 'Reading emoji')))
+      raise ValueError(f'{files[i]}: {decode.reason_of(error)}; install the package anew: `{INSTALL}`') from None
+  return np.stack(decode.parallel(one, len(files), progress, 'Reading emoji'))

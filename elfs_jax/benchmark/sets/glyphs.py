@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from elfs_jax.data import folder
+from elfs_jax.data import decode
 
 SYSTEM_FONTS = '/usr/share/fonts'
 CHARACTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
@@ -19,7 +19,7 @@ SAME_SHAPE = 0.7  # Median correlation of small letters with their capitals abov
 NO_LETTERS = re.compile(r'symbol|dingbat|ornament|initials|\bicon|emoji|math|braille|barcode|keyboard', re.I)
 
 
-def read(path, seed=0, progress=None):
+def read(path=None, *, seed=0, progress=None) -> dict:
   """Every usable font's 62 characters, 28x28, white on black; a seeded fifth of the families is the test set.
 
   A font has one scale, so that `o` stays smaller than `O`; every character is centred. Fonts are left out that can't be
@@ -42,7 +42,7 @@ def read(path, seed=0, progress=None):
     try:
       fonts.append((file, *_draw(root / file)))
     except (OSError, ValueError) as error:
-      skipped.append((file, folder.one_line(error)))
+      skipped.append((file, decode.one_line(error)))
   families = families_of([name for _, name, _ in fonts])
   fonts = [(file, families[name], images) for file, name, images in fonts]
   fonts, twins = _without_twins(fonts)

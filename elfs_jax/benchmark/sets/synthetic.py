@@ -13,6 +13,11 @@ CORE_SPREAD, BORDER_SPREAD = 0.08, 0.05  # Standard deviations; 1 is from the mi
 CONTRAST = 230  # Pixel values' standard deviation times SIDE for a latent vector of length 1.
 
 
+def read() -> dict:
+  """The set that the benchmark is about."""
+  return make()
+
+
 def make(seed=0):
   """The set, from a seed alone.
 

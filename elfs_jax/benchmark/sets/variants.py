@@ -1,9 +1,21 @@
 """Variants of a labelled set of images, made from it by a seed: a long tail of rare classes, and a dirty collection."""
 import numpy as np
 
+from elfs_jax.data.sources import fashion_mnist
+
 IMBALANCE = 100  # The largest class over the smallest.
 COPIES = 25  # Of each original that is copied: 300 of Fashion-MNIST's.
 CORRUPTIONS = ('noise', 'blur', 'occlusion', 'inverted', 'dark')
+
+
+def read_long_tail(path=None) -> dict:
+  """`long_tail` of Fashion-MNIST; `path` as `fashion_mnist.read` has it."""
+  return long_tail(fashion_mnist.read(path))
+
+
+def read_dirty(path=None) -> dict:
+  """`dirty` of Fashion-MNIST; `path` as `fashion_mnist.read` has it."""
+  return dirty(fashion_mnist.read(path))
 
 
 def long_tail(fields, seed=0):

@@ -1,0 +1,153 @@
+"""Choose the images worth labelling.
+
+  elfs-jax                                                               scikit-learn's digits, a first look
+  elfs-jax --config=folder --config.data.path=PICTURES --config.select.budget=500
+  elfs-jax --config=benchmark:digits                                     every way to choose, compared
+  elfs-jax export WORKDIR TARGET                                         hand over what a run chose: {exports}
+
+In a clone `python launch.py` is the same command.
+
+Flags:
+  --config=NAME          the settings to start from (default digits), or the path of a settings file of your own:
+{configs}
+  --config.FIELD=VALUE   override one setting, for example --config.select.budget=10% or --config.select.beta=0.3
+  --workdir=FOLDER       where results go (default runs/NAME, after the settings file); what did not change is reused
+  --export=TARGET        also hand over the choice, to WORKDIR/export/; several with commas between:
+{targets}
+  --hosts=auto           several hosts as one: the same command on each host of a TPU VM, Slurm, Open MPI or Kubernetes
+                         job; elsewhere --hosts=ADDRESS:PORT,COUNT,INDEX, the first of COUNT at ADDRESS, INDEX from 0
+"""
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+DEFAULT = 'digits'
+HELP = {'--help', '-h', '--helpfull', '--helpshort'}
+
+
+def main() -> None:
+  """The command `elfs-jax`: exit status 0, 2 after a line that says what is wrong, 130 after Ctrl-C."""
+  if sys.argv[1:2] == ['export']:
+    return _export(sys.argv[2:])
+  app.run(_run, flags_parser=_parse)
+
+
+def _parse(argv):
+  """Flags, or one line and exit status 2; `--help` with every field of the chosen settings file."""
+  from elfs_jax import config as config_lib
+  try:
+    path = config_lib.find(_path_in(argv) or DEFAULT)
+    fields = config_lib.read(path)
+    if HELP & set(argv):
+      signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Where the reader of a pipe has seen enough.
+      print(_usage() + f'\nSettings of {path}:\n' + config_lib.listing(fields))
+      sys.exit(0)
+    config_lib.check_names(fields, argv)
+    # Defined here and not above: the definition itself reads sys.argv, where it wants --config before the overrides,
+    # and fails with a traceback on a bad one.
+    argv[1:] = sys.argv[1:] = [f'--config={path}', *_without_path(argv[1:])]
+    config_flags.DEFINE_config_file('config', path, 'The settings file.')
+    flags.DEFINE_string('workdir', None, 'Where results go; default runs/NAME.')
+    flags.DEFINE_list('export', [], 'What to hand the choice over to.')
+    flags.DEFINE_string('hosts', None, 'The hosts that run this command together.')
+    return flags.FLAGS(argv)
+  except (ValueError, FileNotFoundError, flags.Error) as error:
+    _fail(error)
+
+
+def _usage():
+  from elfs_jax import config as config_lib
+  from elfs_jax.export import EXPORTS
+  targets = '\n'.join(f'                           {name:<12}{entry.help}' for name, entry in EXPORTS.items())
+  names = ', '.join(sorted(file.stem for file in config_lib.CONFIGS.glob('*.py')))
+  names = textwrap.fill(names, 117, initial_indent=' ' * 25, subsequent_indent=' ' * 25)
+  return __doc__.format(configs=names, exports=', '.join(EXPORTS), targets=targets)
+
+
+def _path_in(argv: Sequence[str]) -> str | None:
+  """The settings file that the command line names by --config=FILE or --config FILE, the last one, or None."""
+  path = None
+  for i, argument in enumerate(argv):
+    name, equals, value = argument.partition('=')
+    if name in ('--config', '-config'):
+      path = value if equals else ''.join(argv[i + 1:i + 2])
+      if not path:
+        raise ValueError('--config= names no settings file')
+  return path
+
+
+def _without_path(argv):
+  """The command line without --config=FILE or --config FILE."""
+  bare = [argument in ('--config', '-config') for argument in argv]
+  return [argument for i, argument in enumerate(argv)
+          if not (bare[i] or i and bare[i - 1] or re.match('--?config=', argument))]
+
+
+def _run(argv):
+  if len(argv) > 1:
+    _fail(f'unexpected argument {argv[1]!r}: settings are given as --config.FIELD=VALUE')
+  signal.signal(signal.SIGINT, _stop)
+  logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
+  from elfs_jax import config as config_lib
+  from elfs_jax import export
+  from elfs_jax.runtime import hosts, mesh
+  try:
+    export.check(flags.FLAGS.export)
+    mesh.pin_threads()
+    from elfs_jax import benchmark, pipeline
+    from elfs_jax.runtime.progress import bar
+    config = flags.FLAGS.config
+    config_lib.read_paths(config)
+    if flags.FLAGS.hosts is not None:
+      hosts.join(flags.FLAGS.hosts)
+    workdir = pathlib.Path(flags.FLAGS.workdir or f'runs/{_name()}').expanduser()
+    run = benchmark.run if 'benchmark' in config else pipeline.run
+    run(pipeline.read_data(config, workdir, bar), config, workdir, progress=bar)
+    for target in flags.FLAGS.export:
+      print(f'exported to {export.write(workdir, target)}')
+  except (ValueError, OSError, FloatingPointError) as error:
+    _fail(error)
+
+
+def _name():
+  """The workdir's name: that of the settings file, and what follows a colon."""
+  given = config_flags.get_config_filename(flags.FLAGS['config'])
+  return '_'.join(pathlib.Path(part).stem for part in given.split(':'))
+
+
+def _export(argv):
+  """elfs-jax export WORKDIR TARGET [TARGET ...]"""
+  from elfs_jax import export
+  if len(argv) < 2 or HELP & set(argv):
+    print('elfs-jax export WORKDIR TARGET [TARGET ...]: hand over what a run chose, to WORKDIR/export/\n')
+    print('\n'.join(f'  {name:<12}{entry.help}' for name, entry in export.EXPORTS.items()))
+    sys.exit(0 if HELP & set(argv) else 2)
+  try:
+    export.check(argv[1:])
+    for target in argv[1:]:
+      print(f'exported to {export.write(pathlib.Path(argv[0]).expanduser(), target)}')
+  except (ValueError, OSError) as error:
+    _fail(error)
+
+
+def _stop(*_):
+  """Ctrl-C, as its handler: a KeyboardInterrupt would be lost where it meets a callback of JAX's in the garbage
+  collection, and a thread that compiles would crash while Python is taken down around it.
+  """
+  with contextlib.suppress(RuntimeError):  # Where printing is what was interrupted.
+    sys.stdout.flush()
+  os.write(2, b'\nstopped; the same command goes on from here\n')
+  os._exit(130)
+
+
+def _fail(error):
+  print('error:', ' '.join(str(error).split()), file=sys.stderr)
+  sys.exit(2)

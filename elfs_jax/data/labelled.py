@@ -1,0 +1,111 @@
+"""Labelled rows: which examples the user has labelled already, by id or by index."""
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from elfs_jax.data import labels as labels_lib
+from elfs_jax.data import npz
+
+COLUMNS = (*labels_lib.NAME_COLUMNS, 'index')
+
+
+def labelled_rows(labelled, ids: Sequence[str]) -> tuple[np.ndarray, list | None]:
+  """Find the examples that are labelled already.
+
+  Where all that is given are ids, they are taken as ids, compared as strings; else all must be indices.
+
+  Args:
+    labelled: a .csv (with a column `id`, `path`, `file` or `filename`, or else `index`, and perhaps `label`), a .txt
+      (an id or an index a line) or an .npy of them; or in Python a sequence of ids or of indices, or a dict from them
+      to labels; None for none.
+    ids: [N] unique.
+  Returns: (int64 [m], rows in the order given; their m labels, strings from a file and whatever stands in a dict, or
+    None where there are no labels).
+  Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
+  """
+  if labelled is None:
+    return np.zeros(0, np.int64), None
+  if isinstance(labelled, (str, os.PathLike)):
+    return _of_file(labelled, ids)
+  given = list(labelled) if isinstance(labelled, Mapping) else _sequence(labelled)
+  rows = _rows('labelled', list(map(str, given)), ids)
+  return rows, list(labelled.values()) if isinstance(labelled, Mapping) else None
+
+
+def _sequence(given):
+  try:
+    given = list(given)
+  except TypeError:
+    raise ValueError(f'labelled: {given!r} is no sequence; give a list of indices or ids, a dict from them to labels, '
+                     'or a file') from None
+  if any(isinstance(one, (bool, np.bool_)) for one in given):
+    raise ValueError('labelled: these are true or false, not indices; give np.flatnonzero of them')
+  return given
+
+
+def _of_file(path, ids):
+  file = pathlib.Path(path).expanduser()
+  if not file.is_file():
+    raise FileNotFoundError(f'{path}: no such file; data.labelled is a .csv, .txt or .npy of ids or indices')
+  if file.suffix == '.csv':
+    return _of_table(path, ids)
+  if file.suffix == '.npy':
+    given = npz.read(path, 'labelled')['labelled']
+    if given.ndim != 1:
+      raise ValueError(f'{path}: has shape {given.shape}; give one row of indices or ids')
+    return _rows(path, list(map(str, _sequence(given))), ids), None
+  if file.suffix != '.txt':
+    raise ValueError(f'{path}: labelled examples come as .csv, .txt or .npy')
+  lines = [line for line in labels_lib.text_of(path).splitlines() if line.strip()]
+  return _rows(path, lines, ids), None
+
+
+def _of_table(path, ids):
+  header, rows = labels_lib.table_of(path, COLUMNS)
+  named = [name for name in labels_lib.NAME_COLUMNS if name in header] or [n for n in ['index'] if n in header]
+  if not named:
+    raise ValueError(f'{path}: no column {", ".join(COLUMNS[:-1])} or index; name the one that says which examples are '
+                     'labelled')
+  wanted = [header.index(name) for name in named]
+  label = header.index('label') if 'label' in header else None
+  for number, row in enumerate(rows):
+    if len(row) <= max(wanted):
+      raise ValueError(f'{path}: row {number + 1} is too short; give every row all columns')
+    if label is not None and (len(row) <= label or not row[label].strip()):
+      raise ValueError(f'{path}: row {number + 1} has no label; give every row one, or leave that column out')
+  columns = [[row[i] for row in rows[1:]] for i in wanted]
+  known = set(ids)
+  best = max(columns, key=lambda names: sum(name in known or name.strip() in known for name in names))
+  found = _rows(path, best, ids, indices=named == ['index'])
+  return found, None if label is None else [row[label].strip() for row in rows[1:]]
+
+
+def _rows(what, given, ids, indices=False):
+  """Strings -> int64 rows; `indices`: they are no ids."""
+  place = {} if indices else {name: i for i, name in enumerate(ids)}
+  rows = [place.get(name, place.get(name.strip())) for name in given]
+  if None in rows:
+    numbers = [_index(name, len(ids)) for name in given]
+    unknown = next((name for name, row, number in zip(given, rows, numbers) if row is None and number is None), None)
+    if unknown is not None:
+      raise ValueError(f'{what}: there is no example {unknown!r}; give ids such as {ids[0]!r}, or indices from 0 to '
+                       f'{len(ids) - 1}')
+    if None in numbers:
+      raise ValueError(f'{what}: {given[rows.index(None)]!r} is an index and {given[numbers.index(None)]!r} an id; '
+                       'give one or the other')
+    rows = numbers
+  first = {}
+  for name, row in zip(given, rows):
+    if row in first:
+      raise ValueError(f'{what}: {name!r} stands more than once; give every example once')
+    first[row] = name
+  return np.array(rows, np.int64)
+
+
+def _index(name, n):
+  """The whole number that a string is, if it is an index below n, or else None."""
+  name = name.strip()
+  return int(name) if re.fullmatch('[0-9]{1,18}', name) and int(name) < n else None

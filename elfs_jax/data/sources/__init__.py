@@ -1,0 +1,70 @@
+"""Sources: where data come from. A new one is one file with one function, and one entry here.
+
+A source's function takes those of these arguments that it names, and returns a dict of fields, unchecked: `images`
+[N,H,W] or [N,H,W,Ch] or `embeddings` [N,D], and what there is of `ids`, `labels`, `class_names`, `test_images`,
+`test_labels`, `skipped` [(path, reason)]. Images in files also have `decode`, (row, size) -> uint8 [size,size,Ch], and
+`content`, a fingerprint of the files.
+
+  path: a file or folder, or None.
+  images: what the images that go with embeddings lie in, or None.
+  size: side of the images in pixels, or None.
+  progress: None, or called as progress(iterable, desc=..., total=...).
+  cache: a folder for decoded images, or None.
+"""
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple
+
+from elfs_jax import table
+
+
+class Source(NamedTuple):
+  """An entry: the function or where it stands, what the source is, and which settings it takes."""
+  function: str | Callable
+  help: str
+  path: str = 'none'      # data.path is 'needed', 'optional' or 'none'
+  path_help: str = ''     # what it is
+  sized: bool = False     # takes data.size
+  images: bool = False    # takes data.images
+
+
+SOURCES = {
+  'digits': Source('elfs_jax.data.sources.digits:read', "scikit-learn's handwritten digits, 8x8"),
+  'folder': Source('elfs_jax.data.sources.folder:read', 'images of any size and format, searched recursively',
+                   'needed', 'a folder of images', sized=True),
+  'arrays': Source('elfs_jax.data.sources.arrays:read', 'images as an array, in an .npz perhaps with labels, ids and a '
+                   'test set', 'needed', 'an .npz or .npy file of uint8 images'),
+  'embeddings': Source('elfs_jax.data.sources.embeddings:read', 'embeddings as an array, perhaps with images', 'needed',
+                       'an .npy or .npz file of float embeddings [N,D]', sized=True, images=True),
+  'fashion_mnist': Source('elfs_jax.data.sources.fashion_mnist:read', 'Fashion-MNIST, grey, 28x28', 'optional',
+                          "the folder of the four IDX files; default where Debian's package puts them"),
+  'fashion_mnist_long_tail': Source('elfs_jax.benchmark.sets.variants:read_long_tail', 'Fashion-MNIST with classes '
+                                    'that grow rare', 'optional', 'as for fashion_mnist'),
+  'fashion_mnist_dirty': Source('elfs_jax.benchmark.sets.variants:read_dirty', 'a quarter of Fashion-MNIST with near '
+                                'copies and unusable images', 'optional', 'as for fashion_mnist'),
+  'cifar10': Source('elfs_jax.data.sources.tfds:cifar10', 'CIFAR-10, by TensorFlow Datasets', 'optional',
+                    "TensorFlow Datasets' data_dir", sized=True),
+  'cifar100': Source('elfs_jax.data.sources.tfds:cifar100', 'CIFAR-100, by TensorFlow Datasets', 'optional',
+                     "TensorFlow Datasets' data_dir", sized=True),
+  'stl10': Source('elfs_jax.data.sources.tfds:stl10', "STL-10's 5,000 labelled images, by TensorFlow Datasets",
+                  'optional', "TensorFlow Datasets' data_dir", sized=True),
+  'svhn': Source('elfs_jax.data.sources.tfds:svhn', 'house numbers, cropped, by TensorFlow Datasets', 'optional',
+                 "TensorFlow Datasets' data_dir", sized=True),
+  'imagenet': Source('elfs_jax.data.sources.tfds:imagenet', 'ImageNet at 160 pixels, by TensorFlow Datasets',
+                     'optional', "TensorFlow Datasets' data_dir", sized=True),
+  'emoji': Source('elfs_jax.benchmark.sets.emoji:read', 'emoji of nine kinds in two designs', 'needed',
+                  'the node_modules that holds the packages of emoji'),
+  'clipart': Source('elfs_jax.benchmark.sets.clipart:read', 'clip art by the kind of thing', 'optional',
+                    "a folder of folders; default where Debian's openclipart-png puts it"),
+  'glyphs': Source('elfs_jax.benchmark.sets.glyphs:read', 'letters and digits in the fonts that there are', 'optional',
+                   "a folder of fonts; default the system's"),
+  'synthetic': Source('elfs_jax.benchmark.sets.synthetic:read', '8x8 patterns of which the best choice is known'),
+}
+NAMES = SOURCES.keys()
+
+
+def read(name: str, **arguments) -> dict:
+  """The fields of a source, which gets those of the arguments that it names."""
+  function = table.load(SOURCES[name].function)
+  named = inspect.signature(function).parameters
+  return function(**{key: value for key, value in arguments.items() if key in named})

@@ -1,0 +1,16 @@
+"""The target `list`: a text file of paths."""
+import pathlib
+
+from elfs_jax import export
+from elfs_jax.runtime import artifacts
+
+
+def write(chosen: export.Chosen, folder: pathlib.Path) -> pathlib.Path:
+  """coreset.txt: the path of one image a line."""
+  paths = export.paths_of(chosen)
+  broken = next((path for path in paths if '\n' in str(path) or '\r' in str(path)), None)
+  if broken is not None:
+    raise ValueError(f'{str(broken)!r}: a list cannot hold a name with a line break; rename the file')
+  file = folder / 'coreset.txt'
+  artifacts.write_text(file, ''.join(f'{path}\n' for path in paths))
+  return file

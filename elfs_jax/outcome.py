@@ -1,0 +1,95 @@
+"""What comes once the coreset is decided: how it compares with a random choice, where there are labels, and the report.
+
+Nothing here decides anything: `pipeline.select_from` has written the coreset before.
+"""
+import jax
+import numpy as np
+
+from elfs_jax import evaluate, select
+from elfs_jax.budget import floor_count
+from elfs_jax.report import page, words
+from elfs_jax.runtime import store
+from elfs_jax.runtime.stages import Known, stage
+from elfs_jax.scores import SCORES
+from elfs_jax.training import recipe as recipes
+
+
+def report(run, config, dataset, chosen) -> dict:
+  """metrics.json and report.html; where there are labels, with the comparison. Returns: the metrics.
+
+  Args: run: `stages.Run`; dataset: with its labels; chosen: `pipeline.Selection`.
+  """
+  metrics = _facts(run, config, dataset, chosen)
+  if chosen.judged:
+    metrics['judge'] = {name: np.asarray(value).tolist() for name, value in chosen.judged.items()}
+    metrics['forecast'] = words.forecast(chosen.judged)
+  if dataset.labels is not None:
+    metrics['quality'] = _quality(dataset.labels, chosen)
+    if config.evaluate.enabled:
+      run.say('comparing it with random subsets by the labels; --config.evaluate.enabled=False leaves that out')
+      metrics['accuracy'] = _compare(run, config, dataset, chosen)
+  metrics['seconds'] = run.times
+  store.write_report(run.workdir, metrics, lambda: _page(config, dataset, chosen, metrics))
+  return metrics
+
+
+def _facts(run, config, dataset, chosen):
+  method = select.METHODS[config.select.method]
+  return {'n': len(dataset.ids), 'budget': len(chosen.indices), 'labelled': len(dataset.labelled),
+          'method': config.select.method, 'name': 'ELFS' if method.is_elfs else config.select.method,
+          'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes,
+          'skipped': len(dataset.skipped), 'shards': config.mesh.shards, 'devices': run.mesh.devices.size,
+          'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
+
+
+def _quality(labels, chosen):
+  """How well neighbours and clusters follow the true classes."""
+  return {'neighbor_purity': evaluate.purity(chosen.graph.indices, labels),
+          'cluster_accuracy': evaluate.cluster_accuracy(chosen.pseudo_labels, labels),
+          'nmi': evaluate.nmi(chosen.pseudo_labels, labels), 'ari': evaluate.ari(chosen.pseudo_labels, labels)}
+
+
+def _compare(run, config, dataset, chosen):
+  """Test accuracy for each seed of a classifier trained on the coreset, on random subsets and on everything."""
+  settings = config.evaluate
+  on_images = recipes.takes_images(settings, dataset.images is not None)
+  inputs = dataset.images if on_images else chosen.embeddings
+  own_test = on_images and dataset.test_images is not None
+  splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=own_test)
+  pool_size = len(splits[0].pool)
+  count = max(1, floor_count(len(chosen.indices) / len(dataset.ids), pool_size))
+  subsets = {
+      'coreset': [_coreset_of(config, dataset, chosen, split.pool, count) for split in splits],
+      'random': [split.pool[select.random(pool_size, count, seed=[config.seed, turn])]
+                 for turn, split in enumerate(splits)],
+      'everything': [split.pool for split in splits]}
+  common = {
+      'inputs': Known(inputs, dataset.identity) if on_images else inputs, 'labels': dataset.labels,
+      'tests': [(dataset.test_images, dataset.test_labels) if own_test else split.test for split in splits],
+      'num_classes': int(dataset.labels.max()) + 1, 'recipe': recipes.recipe_of(settings, inputs),
+      'steps': settings.steps, 'shards': run.mesh.devices.size}
+  accuracy = {name: stage(run, f'evaluate_{name}', evaluate.accuracies, subsets=rows, **common).tolist()
+              for name, rows in subsets.items()}
+  summary = {name: evaluate.summary(values, accuracy['random']) for name, values in accuracy.items()}
+  return accuracy | {
+      'examples': {'coreset': count, 'random': count, 'everything': pool_size}, 'summary': summary,
+      'test': 'its own test set' if own_test else
+      'a fifth set aside anew for each seed, subsets at the same rate from the rest'}
+
+
+def _coreset_of(config, dataset, chosen, pool, count):
+  """A coreset of the pool alone, chosen as the whole one was."""
+  how = config.select
+  candidates = select.Candidates(chosen.graph.indices, chosen.graph.similarity, chosen.pseudo_labels, chosen.difficulty)
+  return select.choose(how.method, candidates, count, chosen.beta, seed=config.seed, balance=how.balance, rows=pool)
+
+
+def _page(config, dataset, chosen, metrics):
+  score = config.select.score
+  sign = '\u2212' if SCORES[score].harder < 0 else ''
+  return page.render(
+      title=words.title(metrics, 'examples' if dataset.images is None else 'images'),
+      result=words.headline(metrics), facts=words.facts(config, metrics), tables=words.tables(chosen.judged, metrics),
+      difficulty=chosen.difficulty, kept=chosen.indices, beta=chosen.beta or 0.0, score_name=sign + score.upper(),
+      pictures=dataset.pixels if dataset.images is not None else None, decodes=dataset.decode is not None,
+      ids=dataset.ids, pseudo_labels=chosen.pseudo_labels)

@@ -1,0 +1,83 @@
+"""What a method chooses from: all examples but the labelled ones and, for some methods, the hardest."""
+import numbers
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from elfs_jax.budget import budget_count, floor_count
+from elfs_jax.select.order import hardness_order
+
+
+class Candidates(NamedTuple):
+  """All N examples and what is known of each. A method reads the fields that it needs."""
+  neighbors: NDArray       # int [N,k], the nearest others of each, best first; -1 where there is none
+  similarity: NDArray      # float [N,k], their cosine similarity
+  pseudo_labels: NDArray   # int [N]
+  difficulty: NDArray      # float [N], without ties; higher is harder
+  labelled: ArrayLike = () # int [m], rows that have labels already: none of them is chosen
+
+
+def among(candidates: Candidates, rows: ArrayLike) -> Candidates:
+  """Some rows alone, numbered by their place in `rows` (int [m], distinct).
+
+  A neighbour outside becomes -1, but its similarity stays: it says how dense the place is. Labelled rows outside are
+  left out, like everything there.
+  """
+  rows = np.asarray(rows)
+  # One place more than there are rows: index -1, no neighbour, finds -1 there.
+  place = np.full(len(candidates.difficulty) + 1, -1, np.int32)
+  place[rows] = np.arange(len(rows), dtype=np.int32)
+  labelled = place[labelled_rows(candidates.labelled, len(candidates.difficulty))]
+  return Candidates(place[candidates.neighbors[rows]], candidates.similarity[rows], candidates.pseudo_labels[rows],
+                    candidates.difficulty[rows], labelled[labelled >= 0])
+
+
+def labelled_rows(labelled: ArrayLike, n: int) -> NDArray[np.int64]:
+  """The rows that are labelled, each once, in rising order: int64 [m]. ValueError if one is not a row of n."""
+  rows = np.asarray(labelled)
+  if rows.size == 0:
+    return np.zeros(0, np.int64)
+  if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
+    raise ValueError(f'labelled must be a list of row numbers, got {rows.dtype} {rows.shape}')
+  outside = rows[(rows < 0) | (rows >= n)]
+  if len(outside):
+    raise ValueError(f'labelled has row {outside[0]}, but rows go from 0 to {n - 1}')
+  return np.unique(rows).astype(np.int64)
+
+
+def new_count(budget: int | float | str, n: int, labelled: ArrayLike = ()) -> int:
+  """How many new ones the budget means for n examples. ValueError if fewer than that are not labelled yet."""
+  count = budget_count(budget, n)
+  left = n - len(labelled_rows(labelled, n))
+  if count > left:
+    raise ValueError(f'budget={budget} asks for {count} new examples, but only {left} of {n} are not labelled yet: '
+                     'choose fewer')
+  return count
+
+
+def choosable(difficulty: ArrayLike, budget: int | float | str, beta: float,
+              labelled: ArrayLike = ()) -> tuple[NDArray[np.int64], int]:
+  """The rows that may be chosen, and how many of them to choose.
+
+  Args: difficulty: float [N]; budget: of new ones; beta: the share of all N that is dropped from the hard end, whether
+    labelled or not; labelled: int [m], rows that may not be chosen.
+  Returns: (int64 [c], hardest first; the count, at most c).
+  Raises: ValueError if difficulty is not finite, the budget is out of range or of no example, beta is not in [0, 1) or
+    fewer than the budget are left.
+  """
+  order = hardness_order(difficulty)
+  n = len(order)
+  known = labelled_rows(labelled, n)
+  count = new_count(budget, n, known)
+  if isinstance(beta, bool) or not isinstance(beta, numbers.Real) or not 0 <= beta < 1:
+    raise ValueError(f'beta={beta!r} must be a number in [0, 1)')
+  cut = floor_count(beta, n)
+  is_new = ~np.isin(order, known)
+  left = order[cut:][is_new[cut:]]
+  if len(left) < count:
+    most = np.flatnonzero(is_new)[-count]  # Dropping so many leaves just the budget.
+    without = f', with {len(known)} labelled' if len(known) else ''
+    raise ValueError(f'beta={beta:g} and a budget of {count} of {n}{without} leave no room: lower beta to at most '
+                     f'{np.floor(most / n * 1e4) / 1e4:g}')
+  return left, count
