@@ -25,8 +25,8 @@ def command(tmp_path_factory):
   venv.create(folder / 'env', with_pip=False)
   site = next((folder / 'env/lib').glob('python*/site-packages'))
   wheel, = folder.glob('*.whl')
-  subprocess.run([*pip, '--python', folder / 'env/bin/python', 'install', '-q', '--no-deps', '--no-index', wheel],
-                 check=True)
+  subprocess.run([*pip, '--python', folder / 'env/bin/python', 'install', '-q', '--no-deps', '--no-index',
+                  '--ignore-installed', wheel], check=True)  # Also where PYTHONPATH holds one.
   libraries = next(path for path in sys.path if path.endswith('site-packages'))
   (site / 'libraries.pth').write_text(f'{libraries}\n')  # The libraries alone: its own .pth files are not read.
   return folder / 'env/bin/elfs-jax'
