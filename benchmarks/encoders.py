@@ -45,7 +45,7 @@ def main(_):
     encoder = encoders.load(name, 'random')
     size = encoder.input_size
     images = np.random.default_rng(0).integers(0, 256, (IMAGES.value, size, size, 3), np.uint8)
-    runs = {'ours': lambda: encoder(images), 'theirs': peer(name, images)}  # noqa: B023
+    runs = {'ours': lambda: encoder(images), 'theirs': peer(name, images)}
     seconds = {key: [] for key in runs}
     for _ in range(TURNS.value + 1):
       for key, run in runs.items():
