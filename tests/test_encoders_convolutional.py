@@ -1,5 +1,6 @@
 """EfficientNet-Lite and ResNet-50 against PyTorch with the same weights, and `encoders.load`."""
 import sys
+import threading
 import time
 
 import jax
@@ -193,12 +194,15 @@ def test_without_a_connection(offline, hub, monkeypatch, tmp_path):
     monkeypatch.setitem(zoo.PRETRAINED, 'dino_resnet50', row)
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
   monkeypatch.setenv('HF_HUB_OFFLINE', '1' if offline else '0')
+  given_up = threading.Event()
   def hang(*args, **kwargs):  # As a look-up of a name does where packets are lost.
     assert not offline
-    time.sleep(30)
+    given_up.wait(30)
+    raise OSError('no answer')
   monkeypatch.setattr(pretrained, 'SECONDS', 1)
   monkeypatch.setattr('urllib.request.urlopen', hang)
   message = error_of('dino_resnet50')
+  given_up.set()
   assert pretrained.address(zoo.PRETRAINED['dino_resnet50']) in message and 'embed.weights' in message
   assert 'no connection' in message
 
@@ -206,7 +210,6 @@ def test_without_a_connection(offline, hub, monkeypatch, tmp_path):
 def test_a_download_is_kept(monkeypatch, tmp_path):
   """From a server of this test."""
   import http.server
-  import threading
   (tmp_path / 'served').mkdir()
   (tmp_path / 'served' / 'x.pth').write_bytes(b'not weights')
   handler = lambda *args: http.server.SimpleHTTPRequestHandler(*args, directory=tmp_path / 'served')

@@ -208,8 +208,8 @@ def test_the_name_that_is_refused_is_said(name, tmp_path):
     b'\x8b' + struct.pack('<i', 2**31 - 1),  # LONG4
     b'j\xff\xff\xff\xff',  # LONG_BINGET of nothing
     b'0', b'1', b'2', b'a', b's', b'u', b't', b'R', b'b', b'Q', b'.',  # on an empty stack
-    b'(' * 100_000, b']' + b'q\x00h\x00a' * 10, b'}q\x00X\x01\x00\x00\x00ah\x00s', b')' + b'\x85' * 100_000,
-    b'](' + b')' + b'\x85' * 100_000 + b'e', b'}' + b')' + b'\x85' * 100_000 + b'Ns', b'\x8a\xff' + b'\x7f' * 255,
+    b'(' * 20_000, b']' + b'q\x00h\x00a' * 10, b'}q\x00X\x01\x00\x00\x00ah\x00s', b')' + b'\x85' * 20_000,
+    b'](' + b')' + b'\x85' * 20_000 + b'e', b'}' + b')' + b'\x85' * 20_000 + b'Ns', b'\x8a\xff' + b'\x7f' * 255,
     encode('x') + b'Q', encode(('storage', 1, 2)) + b'Q',
     encode(('module', named('torch.FloatStorage'), '0', 'cpu', 1)) + b'Q',
     named('torch.FloatStorage') + b')R', named('torch._utils._rebuild_tensor_v2') + encode((1, 2, 3, 4)) + b'R',
