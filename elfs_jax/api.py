@@ -61,8 +61,8 @@ class Coreset:
 
 def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | float | str,
                    num_classes: int | None = None, beta: float | str = 'auto', labelled: Any = None, labels: Any = None,
-                   workdir: str | os.PathLike | None = None, seed: int = 0, verbose: bool = False,
-                   config: ConfigDict | None = None) -> Coreset:
+                   encoder: str | Callable | None = None, workdir: str | os.PathLike | None = None, seed: int = 0,
+                   verbose: bool = False, config: ConfigDict | None = None) -> Coreset:
   """Choose the `budget` examples worth labelling, without any label.
 
   On several hosts (after `jax.distributed.initialize()`) each calls it alike and gets the same.
@@ -77,6 +77,8 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
       them. They count as covered and are not chosen; `budget` counts new ones.
     labels: with `labelled`, their labels, one each, kept with the data. Without, N labels that the choice is compared
       with random ones by, once it is made. They decide nothing.
+    encoder: what makes the embeddings of the images: a name of `elfs_jax.encoders.ENCODERS`, in place of the config's
+      `embed.method`, or a function from a batch of images, uint8 [B,H,W,Ch], to its embeddings [B,D].
     workdir: folder for results (on the first host), reused where nothing changed; default a new temporary folder.
     seed: of everything random; in place of the config's.
     verbose: print what the command prints. Else there is a progress bar alone.
@@ -92,7 +94,11 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
     config.select.budget, config.select.beta = _plain(budget), _plain(beta)
     config.cluster.num_classes, config.seed = _plain(num_classes), _plain(seed)
   folder = store.temporary() if workdir is None else pathlib.Path(workdir).expanduser()
+  if isinstance(encoder, str):
+    config.embed.method = encoder
   dataset = _dataset(images, embeddings, config, folder)
+  if callable(encoder):
+    dataset = _embedded(dataset, encoder)
   if labelled is not None:
     dataset = data.with_labelled(dataset, labelled, labels)
   elif labels is not None:
@@ -128,6 +134,15 @@ def _dataset(images, embeddings, config, workdir):
                      'labels=...) as images')
   config.data.name = 'memory'
   return images if isinstance(images, data.Dataset) else data.from_memory(images=images, embeddings=embeddings)
+
+
+def _embedded(dataset, encoder, batch=256):
+  """The data with the embeddings that a function makes of its images, `batch` at a time."""
+  if dataset.images is None or dataset.embeddings is not None:
+    raise ValueError('encoder= makes embeddings of images: give images, and no embeddings')
+  rows = np.arange(len(dataset.ids))
+  parts = [np.asarray(encoder(dataset.pixels(rows[start:start + batch]))) for start in range(0, len(rows), batch)]
+  return data.with_embeddings(dataset, np.concatenate(parts))
 
 
 def _silent(line: str) -> None:

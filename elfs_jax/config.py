@@ -66,6 +66,8 @@ def _fields() -> dict[str, Field]:
       'embed.method': Field('auto', 'how images become vectors; given: your own embeddings as they are; auto: the best '
                             'one, found without labels; of your own embeddings, centred and scaled',
                             one_of({**encoders.ENCODERS, 'given': None, 'auto': None})),
+      'embed.weights': Field(None, 'of a pretrained encoder: a file; None: an installed package, else a download',
+                             path()),
       'embed.components': Field(100, 'of pca: how many at most', whole(1)),
       'embed.epochs': Field(None, 'of self_supervised; None: 20, down to 11 above 15,000 images', whole(1, none=True)),
       'embed.batch': Field(None, 'of self_supervised; None: 512, or 256 below 10,000 images', whole(1, none=True)),

@@ -148,11 +148,15 @@ def _embed(run, config, dataset):
     run.say(words.embedding('given', embeddings.shape[1], {}))
     return embeddings, 'given'
   given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': config.mesh.shards,
-           'neighbors': stages.on_lead(_nearest)}
+           'neighbors': stages.on_lead(_nearest), 'count': len(dataset.ids),
+           'pixels': Known(dataset.pixels, dataset.identity)}
   found, scores = {}, {}
-  for name in encoders.ENCODERS if method == 'auto' else (method,):
-    function = table.load(encoders.ENCODERS[name].function)
-    found[name] = stage(run, f'embed_{name}', function, **table.accepted(function, config.embed, given))
+  for name in encoders.candidates(dataset.images, dataset.root) if method == 'auto' else (method,):
+    function, licence = table.load(encoders.ENCODERS[name].function), encoders.licence_of(name)
+    if licence:
+      run.say(licence)
+    arguments = table.accepted(function, config.embed, given | {'name': name})
+    found[name] = stage(run, f'embed_{name}', function, **arguments)
   if len(found) > 1:
     scores = stage(run, 'embed', embed.consistencies, candidates=found, seed=config.seed)
   best = max(found, key=lambda name: scores.get(name, 0))

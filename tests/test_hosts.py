@@ -67,12 +67,16 @@ def sets(tmp_path_factory, blobs):
   return folder
 
 
+LONG = ['--config.embed.method=self_supervised', '--config.embed.epochs=2', '--config.embed.batch=32',
+        '--config.cluster.method=temi', '--config.cluster.init=random', '--config.cluster.heads=2',
+        '--config.cluster.epochs=2']
+
+
 @in_processes
-def test_two_hosts_choose_as_one_does_and_go_on_where_the_lead_was_killed(sets, tmp_path):
+@pytest.mark.parametrize('more', [pytest.param([], id='pca'), pytest.param(LONG, id='encoder', marks=pytest.mark.slow)])
+def test_two_hosts_choose_as_one_does_and_go_on_where_the_lead_was_killed(sets, tmp_path, more):
   settings = ['--config=configs/arrays.py', f'--config.data.path={sets}/images.npz', '--config.select.budget=30',
-              '--config.mesh.shards=4', '--config.embed.method=self_supervised', '--config.embed.epochs=2',
-              '--config.embed.batch=32', '--config.cluster.method=temi', '--config.cluster.init=random',
-              '--config.cluster.heads=2', '--config.cluster.epochs=2', '--config.evaluate.network=mlp']
+              '--config.mesh.shards=4', '--config.evaluate.network=mlp', *more]
   alone = launch(*settings, f'--workdir={tmp_path}/alone')
   assert alone.returncode == 0, alone.stderr
   own = [[f'--workdir={tmp_path}/{name}'] for name in ('lead', 'other')]

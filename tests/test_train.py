@@ -40,7 +40,7 @@ def fit_on(devices):
   return fitted.scores, states, share
 
 
-@pytest.mark.parametrize('devices', [2, 4, 8])
+@pytest.mark.parametrize('devices', [*(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4)), 8])
 def test_the_same_bits_on_every_layout(devices):
   scores, states, _ = fit_on(devices)
   expected_scores, expected_states, _ = fit_on(1)
@@ -72,6 +72,7 @@ def test_a_resumed_run_gives_the_same_bits(images):
     np.testing.assert_array_equal(resumed.scores[name], scores[name])
 
 
+@pytest.mark.slow
 def test_the_device_step_runs_unchanged_under_pmap(images):
   inputs, labels = images
   devices, shards = jax.devices()[:4], 8

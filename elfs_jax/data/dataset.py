@@ -138,6 +138,14 @@ def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled
                   test_images=test_images, test_labels=test_labels)
 
 
+def with_embeddings(dataset: Dataset, embeddings) -> Dataset:
+  """The data with embeddings [N,D] of its images. Raises: ValueError."""
+  checked = _embeddings(embeddings, 'embeddings')
+  if len(checked) != len(dataset.ids):
+    raise ValueError(f'{len(checked)} embeddings for {len(dataset.ids)} images; give one row for each')
+  return dataclasses.replace(dataset, embeddings=checked)
+
+
 def with_labels(dataset: Dataset, labels) -> Dataset:
   """The data with N class indices or names, which a comparison uses. Raises: ValueError."""
   indices, class_names = labels_lib.class_indices(labels, len(dataset.ids), None, 'labels')

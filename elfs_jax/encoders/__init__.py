@@ -1,14 +1,20 @@
-"""Vision encoders that never saw a label: images in, embeddings out.
+"""Vision encoders that never saw a label of the user's: images in, embeddings out.
 
-`ENCODERS` is the table of those that make embeddings for a run. Every entry's function is called as
-`function(images, *, seed, ...)`, with those fields of the config's section `embed` that its signature names, and
-returns float32 [N, D]. Where its signature names them it is also given `mesh`, `shards`, `neighbors` (a callable,
-embeddings and k -> int [N, k]), `progress`, `state` and `on_epoch`.
+`ENCODERS` is the table of those that make embeddings for a run: two that are made on the spot, and those that others
+trained (`zoo.PRETRAINED`, one file per family beside it). An entry's function is called with those fields of the
+config's section `embed` that its signature names, and returns float32 [N, D]. Where its signature names them it is
+also given `images` uint8 [N,H,W,Ch], `pixels` ((rows, size) -> uint8 images decoded at that size), `count` N, `name`,
+`seed`, `mesh`, `shards`, `neighbors` (a callable, embeddings and k -> int [N, k]), `progress`, `state` and `on_epoch`.
 
-Pretrained encoders are not here yet; `load` will come to this file, one file per family beside it.
+`load` gives a pretrained encoder by itself, from Python.
 """
+import importlib.util
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from elfs_jax.encoders.zoo import PRETRAINED
 
 
 class Encoder(NamedTuple):
@@ -18,8 +24,47 @@ class Encoder(NamedTuple):
   images: bool = True
 
 
-ENCODERS = {
+ENCODERS: dict[str, Encoder] = {
     'pca': Encoder('elfs_jax.embed:pca', 'principal components of the pixels'),
     'self_supervised': Encoder('elfs_jax.encoders.self_supervised:embed',
                                'a small network, trained in place on the images'),
+    **{name: Encoder('elfs_jax.encoders.pretrained:embed', row.help) for name, row in PRETRAINED.items()},
 }
+
+
+OF_PHOTOGRAPHS = 'efficientnet_lite2'  # What `auto` takes for a folder of colour pictures, where it is installed.
+
+
+def licence_of(name: str) -> str | None:
+  """A line on the licence of a pretrained encoder that is not free for every use; None for others."""
+  row = PRETRAINED.get(name)
+  if row is None or row.commercial:
+    return None
+  return f'  the weights of {name} are not free for every use: {row.licence}'
+
+
+def candidates(images: np.ndarray, folder: str | None) -> tuple[str, ...]:
+  """The encoders that `embed.method=auto` judges, without labels.
+
+  A pretrained one takes the place of the one trained in place, which costs minutes, where its package is installed and
+  the images are colour pictures of a folder. Args: images: uint8 [N,H,W,Ch]; folder: that they come from, or None.
+  """
+  package = PRETRAINED[OF_PHOTOGRAPHS].package
+  colour = folder is not None and images.shape[-1] == 3 and not _grey(images)
+  if colour and package and importlib.util.find_spec(package):
+    return ('pca', OF_PHOTOGRAPHS)
+  return ('pca', 'self_supervised')
+
+
+def _grey(images):
+  """Whether a sample of colour images is grey."""
+  sample = np.asarray(images[::max(1, len(images) // 256)])
+  return bool((sample[..., :1] == sample).all())
+
+
+def __getattr__(name: str) -> Any:
+  """`load`, imported when it is asked for, so that the table can be read without JAX."""
+  if name == 'load':
+    from elfs_jax.encoders.pretrained import load
+    return load
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
