@@ -1,4 +1,5 @@
 """What the tests of encoders share: PyTorch as an oracle where it is installed, and pictures."""
+import functools
 import io
 import pathlib
 import tarfile
@@ -7,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-_kept = []
 
-
+@functools.cache
 def timm():
   """The package timm, or a skip. torchvision, which it needs, may lack the operators that its import names."""
   torch = pytest.importorskip('torch')
@@ -23,7 +23,7 @@ def timm():
       library.define(f'{name}() -> ()')
       if name not in ('nms', 'qnms'):
         library.define(f'_{name}_backward() -> ()')
-    _kept.append(library)
+    timm.library = library  # What it defines goes when it does.
   return pytest.importorskip('timm')
 
 

@@ -6,6 +6,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from oracles import timm
 
 from elfs_jax.encoders import vit, vit_network, zoo
 
@@ -17,23 +18,6 @@ NARROW = {'width': 128, 'heads': 2, 'depth': 2}  # Heads of 64, as all have.
 # One row of each kind: the others differ in numbers only.
 KINDS = ('dino_vits16', 'dinov2_vits14', 'dinov2_vits14_reg', 'dinov3_vits16', 'clip_vitb32', 'siglip_vitb16')
 TINY = {'patch': 8, 'width': 32, 'depth': 2, 'heads': 4, 'size': 32}
-
-
-@functools.cache
-def timm():
-  """timm, also where torchvision is built for CUDA only and fails on operators that it does not find."""
-  try:
-    import torchvision  # noqa: F401
-  except RuntimeError:
-    library = torch.library.Library('torchvision', 'DEF')
-    for name in ('nms', 'qnms', 'roi_align', 'roi_pool', 'ps_roi_align', 'ps_roi_pool', 'deform_conv2d'):
-      library.define(f'{name}(Tensor x) -> Tensor')
-      if name not in ('nms', 'qnms'):
-        library.define(f'_{name}_backward(Tensor x) -> Tensor')
-    timm.library = library  # What it defines goes when it does.
-  except ImportError:
-    pass
-  return pytest.importorskip('timm')
 
 
 def theirs(row, options=None, **settings):
