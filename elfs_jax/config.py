@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, config_dict
 
-from elfs_jax import cluster, data, encoders, select
+from elfs_jax import cluster, data, encoders, scaling, select
 from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
 from elfs_jax.scores import SCORES
 from elfs_jax.training.networks import NETWORKS
@@ -64,11 +64,16 @@ def _fields() -> dict[str, Field]:
       'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),
 
       'embed.method': Field('auto', 'how images become vectors; given: your own embeddings as they are; auto: the best '
-                            'one, found without labels; of your own embeddings, centred and scaled',
+                            'one, found without labels; your own embeddings, scaled by embed.scaling',
                             one_of({**encoders.ENCODERS, 'given': None, 'auto': None})),
       'embed.weights': Field(None, 'of a pretrained encoder: a file; None: an installed package, else a download',
                              path()),
-      'embed.components': Field(100, 'of pca: how many at most', whole(1)),
+      'embed.scaling': Field('auto', 'how the features of a pretrained encoder, and your own, are scaled; auto: as '
+                             'suits them, found without labels', one_of({**scaling.SCALINGS, 'auto': None})),
+      'embed.components': Field(None, 'principal components kept at most; None: 100 of pca, of other features as '
+                                'embed.scaling has it', whole(1, none=True)),
+      'embed.wide': Field('refuse', 'a few rows or columns of your own embeddings that outweigh all others: refuse, or '
+                          'drop (columns are left out, rows scaled down)', one_of(['refuse', 'drop'])),
       'embed.epochs': Field(None, 'of self_supervised; None: 20, down to 11 above 15,000 images', whole(1, none=True)),
       'embed.batch': Field(None, 'of self_supervised; None: 512, or 256 below 10,000 images', whole(1, none=True)),
       'embed.width': Field(24, 'of self_supervised: channels after its first layer', whole(1)),

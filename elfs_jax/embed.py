@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from elfs_jax.vectors import fit_kmeans, unit_rows
+from elfs_jax.vectors import fit_kmeans, nearest, unit_rows
 
 SIDE = 32  # Pixels: PCA of longer images sees them downscaled, or the covariance would not be affordable.
 FIT_ROWS = 20_000  # Enough for the directions; every row is then projected.
 BLOCK = 8_192  # Rows that are projected at a time.
 
 
-def pca(images: np.ndarray, *, components: int = 100, seed: int = 0, side: int = SIDE,
+def pca(images: np.ndarray, *, components: int | None = None, seed: int = 0, side: int = SIDE,
         fit_rows: int = FIT_ROWS) -> np.ndarray:
   """Principal components of the pixels, each divided by the square root of its standard deviation.
 
@@ -25,14 +25,14 @@ def pca(images: np.ndarray, *, components: int = 100, seed: int = 0, side: int =
 
   Args:
     images: uint8 [N, H, W, Ch].
-    components: the largest number of components to keep.
+    components: the largest number of components to keep; default 100.
     seed: draws the images that the components are fitted on, where there are more than `fit_rows`.
     side: the longest side that is not downscaled.
     fit_rows: how many images the components are fitted on at most.
   Returns: float32 [N, D], D = min(components, N - 1, number of pixels after downscaling), pixels counted in [0, 1].
   """
   pixels = shrink(images, side).reshape(len(images), -1)
-  return scale(pixels, components=components, unit=255., seed=seed, fit_rows=fit_rows)
+  return scale(pixels, components=100 if components is None else components, unit=255., seed=seed, fit_rows=fit_rows)
 
 
 def scale(embeddings: np.ndarray, *, components: int | None = None, unit: float = 1., seed: int = 0,
@@ -107,8 +107,8 @@ def _consistency(x_ND, seed, numbers, graded_neighbors):
   random = np.random.default_rng(seed)
   with threadpool_limits(1):
     halves = [half for _ in range(2) for half in np.array_split(random.permutation(x_ND.shape[1]), 2) if len(half)]
-    whole_NK = _nearest(x_ND, graded_neighbors)
-    halves_NK = [_nearest(x_ND[:, half], graded_neighbors) for half in halves]
+    whole_NK = nearest(x_ND, graded_neighbors)
+    halves_NK = [nearest(x_ND[:, half], graded_neighbors) for half in halves]
     agreements = []
     for clusters in numbers:
       clusters = max(2, min(clusters, len(x_ND) // 5))
@@ -118,13 +118,6 @@ def _consistency(x_ND, seed, numbers, graded_neighbors):
         return ((labels[neighbors_NK] == labels[:, None]).mean() - chance) / max(1 - chance, 1e-12)
       agreements += [agreement(whole_NK), np.mean([agreement(half_NK) for half_NK in halves_NK])]
   return float(np.mean(agreements))
-
-
-def _nearest(x_ND, count):
-  """The nearest others by cosine similarity, `count` of them or all that there are."""
-  from sklearn.neighbors import NearestNeighbors
-  x_ND = unit_rows(x_ND)
-  return NearestNeighbors(n_neighbors=min(count, len(x_ND) - 1), algorithm='brute').fit(x_ND).kneighbors()[1]
 
 
 def shrink(images: np.ndarray, side: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import checks, cluster, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
+from elfs_jax import checks, cluster, data, embed, encoders, judge, neighbors, outcome, proxy, scaling, select, table
 from elfs_jax.budget import budget_count
 from elfs_jax.report import words
 from elfs_jax.runtime import stages, store
@@ -30,6 +30,7 @@ class Selection(NamedTuple):
   indices: np.ndarray
   embeddings: np.ndarray
   embedding: str                 # The method that made the embeddings.
+  scale: Callable | None         # Of given ones: rows [M,D], as given -> float32 [M,K], as `embeddings` are.
   graph: neighbors.Graph
   num_classes: int
   pseudo_labels: np.ndarray
@@ -85,7 +86,7 @@ def select_from(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path
 def embeddings_of(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
                   progress: Callable | None = None) -> tuple[np.ndarray, str]:
   """The embedding stage alone, as in `select_from`. Returns: embeddings float32 [N,D], the method that made them."""
-  return _embed(_run_of(config, workdir, say, progress), config, dataset)
+  return _embed(_run_of(config, workdir, say, progress), config, dataset)[:2]
 
 
 def _run_of(config, workdir, say, progress):
@@ -118,7 +119,7 @@ def _choose(run, config, dataset):
   stages.check_same('images or embeddings', dataset.identity)
   stages.check_same('labelled rows', dataset.labelled)
   store.claim(run.workdir, source, settings)
-  embeddings, method = _embed(run, config, dataset)
+  embeddings, method, scale = _embed(run, config, dataset)
   k = config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
   graph = neighbors.Graph(**stage(run, 'neighbors', neighbors.graph, embeddings=embeddings, k=k))
   pseudo_labels, num_classes = _cluster(run, config, embeddings, graph.indices)
@@ -135,33 +136,55 @@ def _choose(run, config, dataset):
   store.write(run.workdir, source, settings, ids=dataset.ids, indices=indices, embeddings=embeddings,
               pseudo_labels=pseudo_labels, scores=scores, skipped=dataset.skipped, root=dataset.root)
   run.say(words.written(run.workdir, dataset.skipped))
-  return Selection(indices, embeddings, method, graph, num_classes, pseudo_labels, scores, difficulty, beta, judged)
+  return Selection(indices, embeddings, method, scale, graph, num_classes, pseudo_labels, scores, difficulty, beta,
+                   judged)
 
 
 def _embed(run, config, dataset):
-  """Embeddings float32 [N,D], and the method that made them."""
-  method = config.embed.method
+  """Embeddings float32 [N,D], the method that made them, and what does the same to further rows of given ones."""
   if dataset.embeddings is not None:
-    embeddings = dataset.embeddings
-    if method != 'given':
-      embeddings = stage(run, 'embed', embed.scale, embeddings=Known(embeddings, dataset.identity))
-    run.say(words.embedding('given', embeddings.shape[1], {}))
-    return embeddings, 'given'
+    return _given(run, config, dataset)
+  method = config.embed.method
   given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': config.mesh.shards,
            'neighbors': stages.on_lead(_nearest), 'count': len(dataset.ids),
            'pixels': Known(dataset.pixels, dataset.identity)}
   found, scores = {}, {}
   for name in encoders.candidates(dataset.images, dataset.root) if method == 'auto' else (method,):
-    function, licence = table.load(encoders.ENCODERS[name].function), encoders.licence_of(name)
+    encoder, licence = encoders.ENCODERS[name], encoders.licence_of(name)
     if licence:
       run.say(licence)
+    function = table.load(encoder.function)
     arguments = table.accepted(function, config.embed, given | {'name': name})
     found[name] = stage(run, f'embed_{name}', function, **arguments)
+    if not encoder.scaled:
+      found[name] = _scaled(run, config, name, found[name])['embeddings']
   if len(found) > 1:
     scores = stage(run, 'embed', embed.consistencies, candidates=found, seed=config.seed)
   best = max(found, key=lambda name: scores.get(name, 0))
   run.say(words.embedding(best, found[best].shape[1], scores))
-  return found[best], best
+  return found[best], best, None
+
+
+def _given(run, config, dataset):
+  """As `_embed`, of the user's own embeddings."""
+  embeddings = dataset.embeddings
+  run.say(words.embedding('given', embeddings.shape[1], {}))
+  if config.embed.method == 'given':
+    return embeddings, 'given', lambda rows: rows
+  tamed, kept, said = stages.on_each(lambda: scaling.tamed(embeddings, config.embed.wide))
+  for line in said:
+    run.say(line)
+  made = _scaled(run, config, 'given', tamed if said else Known(embeddings, dataset.identity))
+  transform = scaling.Transform(made['mean'], made.get('weights'), made.get('radius'))
+  return made['embeddings'], 'given', lambda rows: transform(rows[:, kept])
+
+
+def _scaled(run, config, name, features):
+  made = stage(run, f'scale_{name}', scaling.scaled, embeddings=features, scaling=config.embed.scaling,
+               components=config.embed.components, seed=config.seed)
+  run.say(words.scaling(made['scaling'], scaling.SCALINGS[made['scaling']].help,
+                        dict(zip(scaling.SCALINGS, made['agreements'], strict=True))))
+  return made
 
 
 def _nearest(embeddings, k):

@@ -4,7 +4,8 @@
 trained (`zoo.PRETRAINED`, one file per family beside it). An entry's function is called with those fields of the
 config's section `embed` that its signature names, and returns float32 [N, D]. Where its signature names them it is
 also given `images` uint8 [N,H,W,Ch], `pixels` ((rows, size) -> uint8 images decoded at that size), `count` N, `name`,
-`seed`, `mesh`, `shards`, `neighbors` (a callable, embeddings and k -> int [N, k]), `progress`, `state` and `on_epoch`.
+`seed`, `mesh`, `shards`, `neighbors` (a callable, embeddings and k -> int [N, k]), `progress`, `state`,
+`on_epoch` and `on_disk` (`runtime.stages`).
 
 `load` gives a pretrained encoder by itself, from Python.
 """
@@ -22,12 +23,13 @@ class Encoder(NamedTuple):
   function: str | Callable
   help: str
   images: bool = True
+  scaled: bool = False       # Its embeddings are scaled already, for cosine neighbours.
 
 
 ENCODERS: dict[str, Encoder] = {
-    'pca': Encoder('elfs_jax.embed:pca', 'principal components of the pixels'),
+    'pca': Encoder('elfs_jax.embed:pca', 'principal components of the pixels', scaled=True),
     'self_supervised': Encoder('elfs_jax.encoders.self_supervised:embed',
-                               'a small network, trained in place on the images'),
+                               'a small network, trained in place on the images', scaled=True),
     **{name: Encoder('elfs_jax.encoders.pretrained:embed', row.help) for name, row in PRETRAINED.items()},
 }
 

@@ -85,7 +85,7 @@ def _rows_each(platform):
 
 
 def embed(pixels: Callable, count: int, name: str, *, weights: str | None = None, seed: int = 0, chunk: int = 512,
-          state=None, on_epoch: Callable | None = None, progress: Callable | None = None) -> np.ndarray:
+          on_disk: Callable | None = None, progress: Callable | None = None) -> np.ndarray:
   """Embed all images of a source with a pretrained encoder, a chunk at a time.
 
   Args:
@@ -93,27 +93,23 @@ def embed(pixels: Callable, count: int, name: str, *, weights: str | None = None
     count: how many there are, N.
     name, weights, seed: as in `load`.
     chunk: images that are held at a time; it changes no embedding.
-    state: what `on_epoch` was given, to go on from there.
-    on_epoch: called as on_epoch(chunks done, [rows done, embeddings so far]) after each chunk.
+    on_disk: the array on disk to fill, and how much of it is filled (`runtime.rows.Rows`); default: one in memory.
     progress: called as progress(iterable, desc=, total=).
   Returns: float32 [N, width], as the encoder gives them.
   Raises: as `load`.
   """
   encoder = load(name, weights, seed=seed)
-  found = np.zeros((count, encoder.width), np.float32)
-  done = 0
-  if state is not None:
-    done = int(state[0])
-    found[:done] = state[1]
-  def rows_left():
+  shape = count, encoder.width
+  found, done = on_disk(shape) if on_disk else (np.empty(shape, np.float32), 0)
+  def images_left():
     for start in range(done, count, chunk):
-      rows = np.arange(start, min(start + chunk, count))
-      found[rows] = encoder(pixels(rows, encoder.input_size))
-      if on_epoch:
-        on_epoch(start // chunk + 1, [np.int64(rows[-1] + 1), found[:rows[-1] + 1]])
-      yield from rows
-  left = count - done
-  for _ in progress(rows_left(), desc=f'embedding with {name}', total=left) if progress else rows_left():
+      part = np.arange(start, min(start + chunk, count))
+      found[part] = encoder(pixels(part, encoder.input_size))
+      if on_disk:
+        on_disk.filled(int(part[-1]) + 1)
+      yield from part
+  left = images_left()
+  for _ in progress(left, desc=f'embedding with {name}', total=count - done) if progress else left:
     pass
   return found
 

@@ -11,6 +11,12 @@ def embedding(name: str, width: int, scores: Mapping[str, float]) -> str:
   return f'  {width} dimensions, method {name}{_listing(scores)}'
 
 
+def scaling(name: str, what: str, agreements: Mapping[str, float]) -> str:
+  """One line on how features were scaled, with how well neighbours agree under each way, where that was asked."""
+  graded = {other: value for other, value in agreements.items() if value == value}  # Not NaN.
+  return f'  features {what}, scaling {name}{_listing(graded)}'
+
+
 def clustering(name: str, clusters: int, scores: Mapping[str, float]) -> str:
   """One line on the clustering that was taken."""
   return f'  {clusters} clusters, method {name}{_listing(scores)}'
