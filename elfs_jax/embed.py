@@ -50,6 +50,15 @@ def scale(embeddings: np.ndarray, *, components: int | None = None, unit: float 
     fit_rows: how many rows to fit on at most.
   Returns: float32 [N, min(components, N - 1, D)]. A component that does not vary is 0.
   """
+  return scale_as(embeddings, embeddings, components=components, unit=unit, seed=seed, fit_rows=fit_rows)
+
+
+def scale_as(embeddings: np.ndarray, others: np.ndarray, *, components: int | None = None, unit: float = 1.,
+             seed: int = 0, fit_rows: int = FIT_ROWS) -> np.ndarray:
+  """What `scale` makes of `embeddings`, done to others [M, D], which have no part in what it is.
+
+  Args and returns as in `scale`, M rows.
+  """
   from sklearn.decomposition import PCA
   count, width = embeddings.shape
   keep = max(1, min(width if components is None else components, count - 1, width))
@@ -63,9 +72,9 @@ def scale(embeddings: np.ndarray, *, components: int | None = None, unit: float 
     spread = np.sqrt(np.maximum(fit.explained_variance_, 0))
     alive = spread > 1e-4 * max(spread[0], 1e-12)
     weights = fit.components_.T * np.where(alive, 1 / np.sqrt(np.where(alive, spread, 1)), 0)
-    out = np.empty((count, keep), np.float32)
-    for start in range(0, count, BLOCK):
-      block = np.asarray(embeddings[start:start + BLOCK], np.float32) / np.float32(unit)
+    out = np.empty((len(others), keep), np.float32)
+    for start in range(0, len(others), BLOCK):
+      block = np.asarray(others[start:start + BLOCK], np.float32) / np.float32(unit)
       out[start:start + BLOCK] = (block - mean) @ weights.astype(np.float32)
   return out
 

@@ -2,6 +2,8 @@
 
 Nothing here decides anything: `pipeline.select_from` has written the coreset before.
 """
+from collections.abc import Callable
+
 import jax
 import numpy as np
 
@@ -14,10 +16,11 @@ from elfs_jax.scores import SCORES
 from elfs_jax.training import recipe as recipes
 
 
-def report(run, config, dataset, chosen) -> dict:
+def report(run, config, dataset, chosen, test_embeddings: Callable) -> dict:
   """metrics.json and report.html; where there are labels, with the comparison. Returns: the metrics.
 
-  Args: run: `stages.Run`; dataset: with its labels; chosen: `pipeline.Selection`.
+  Args: run: `stages.Run`; dataset: with its labels; chosen: `pipeline.Selection`; test_embeddings: makes those of the
+    test set, float32 [M,D], or None.
   """
   metrics = _facts(run, config, dataset, chosen)
   if chosen.judged:
@@ -27,7 +30,7 @@ def report(run, config, dataset, chosen) -> dict:
     metrics['quality'] = _quality(dataset.labels, chosen)
     if config.evaluate.enabled:
       run.say('comparing it with random subsets by the labels; --config.evaluate.enabled=False leaves that out')
-      metrics['accuracy'] = _compare(run, config, dataset, chosen)
+      metrics['accuracy'] = _compare(run, config, dataset, chosen, test_embeddings)
   metrics['seconds'] = run.times
   store.write_report(run.workdir, metrics, lambda: _page(config, dataset, chosen, metrics))
   return metrics
@@ -49,12 +52,13 @@ def _quality(labels, chosen):
           'nmi': evaluate.nmi(chosen.pseudo_labels, labels), 'ari': evaluate.ari(chosen.pseudo_labels, labels)}
 
 
-def _compare(run, config, dataset, chosen):
+def _compare(run, config, dataset, chosen, test_embeddings):
   """Test accuracy for each seed of a classifier trained on the coreset, on random subsets and on everything."""
   settings = config.evaluate
   on_images = recipes.takes_images(settings, dataset.images is not None)
   inputs = dataset.images if on_images else chosen.embeddings
-  own_test = on_images and dataset.test_images is not None
+  tests = dataset.test_images if on_images else test_embeddings()
+  own_test = tests is not None
   splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=own_test)
   pool_size = len(splits[0].pool)
   count = max(1, floor_count(len(chosen.indices) / len(dataset.ids), pool_size))
@@ -65,7 +69,7 @@ def _compare(run, config, dataset, chosen):
       'everything': [split.pool for split in splits]}
   common = {
       'inputs': Known(inputs, dataset.identity) if on_images else inputs, 'labels': dataset.labels,
-      'tests': [(dataset.test_images, dataset.test_labels) if own_test else split.test for split in splits],
+      'tests': [(tests, dataset.test_labels) if own_test else split.test for split in splits],
       'num_classes': int(dataset.labels.max()) + 1, 'recipe': recipes.recipe_of(settings, inputs),
       'steps': settings.steps, 'shards': run.mesh.devices.size}
   accuracy = {name: stage(run, f'evaluate_{name}', evaluate.accuracies, subsets=rows, **common).tolist()

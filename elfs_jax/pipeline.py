@@ -46,7 +46,7 @@ def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
   cache = None if workdir is None else store.cache_in(workdir, _source(config))
   return stages.on_each(lambda: data.load(
       settings.name, settings.path, images=settings.images, labels=settings.labels, labelled=settings.labelled,
-      size=settings.size, progress=progress, cache=cache))
+      size=settings.size, test=settings.test, progress=progress, cache=cache))
 
 
 def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
@@ -56,9 +56,11 @@ def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say
   Args and errors as in `select_from`. Returns: (`Selection`, metrics: as in metrics.json).
   """
   with _started(dataset, config, workdir, say, progress) as current:
-    stages.check_same('labels or test set', dataset.labels, dataset.test_images, dataset.test_labels)
+    stages.check_same('labels or test set', dataset.labels, dataset.test_images, dataset.test_labels,
+                      dataset.test_embeddings)
     chosen = _choose(current, config, _without_labels(dataset))
-    metrics = outcome.report(current, config, dataset, chosen)
+    metrics = outcome.report(current, config, dataset, chosen,
+                             functools.partial(test_embeddings_of, current, config, dataset))
   summary = words.summary(metrics)
   if summary:
     current.say(summary)
@@ -88,6 +90,17 @@ def embeddings_of(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Pa
   return _embed(_run_of(config, workdir, say, progress), config, dataset)
 
 
+def test_embeddings_of(run: stages.Run, config: ConfigDict, dataset: data.Dataset) -> np.ndarray | None:
+  """The test set's own embeddings float32 [M,D], or None: what `_embed` did to the pool's is done to them.
+
+  They come once the coreset is decided, and have no part in what is done.
+  """
+  if dataset.test_embeddings is None or config.embed.method == 'given':
+    return dataset.test_embeddings
+  return stage(run, 'embed_test', embed.scale_as, embeddings=Known(dataset.embeddings, dataset.identity),
+               others=dataset.test_embeddings)
+
+
 def _run_of(config, workdir, say, progress):
   settings = {name: part for name, part in config.to_dict().items() if name != 'data'}  # A path may be another's own.
   return stages.start(workdir, config.mesh.shards, settings, say, progress)
@@ -106,7 +119,7 @@ def _started(dataset, config, workdir, say, progress):
 
 def _without_labels(dataset):
   return dataclasses.replace(dataset, labels=None, test_images=None, test_labels=None, class_names=None,
-                             labelled_labels=None)
+                             labelled_labels=None, test_embeddings=None)
 
 
 def _source(config, identity=None):
@@ -114,6 +127,8 @@ def _source(config, identity=None):
 
 
 def _choose(run, config, dataset):
+  if dataset.note:
+    run.say(dataset.note)
   source, settings = _source(config, dataset.identity), json.loads(config.to_json())
   stages.check_same('images or embeddings', dataset.identity)
   stages.check_same('labelled rows', dataset.labelled)

@@ -9,8 +9,6 @@ import math
 import os
 import pathlib
 import tempfile
-import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 
@@ -19,12 +17,11 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from elfs_jax import table
+from elfs_jax import connection, table
 from elfs_jax.encoders import preprocess, tensors
 from elfs_jax.encoders.zoo import PRETRAINED, Pretrained
 from elfs_jax.runtime import mesh as devices_lib
 
-SECONDS = 4  # That a server has to answer before a file counts as out of reach.
 AHEAD = 2  # Batches that are on their way at a time.
 
 
@@ -196,10 +193,10 @@ def from_hub(name: str, row: Pretrained) -> pathlib.Path:
     return pathlib.Path(fetch(row.hub, row.file, local_files_only=True))
   except (OSError, ValueError):  # Not in the cache.
     pass
-  if offline() or not answers(huggingface_hub.hf_hub_url(row.hub, row.file)):
+  if connection.offline() or not connection.answers(huggingface_hub.hf_hub_url(row.hub, row.file)):
     raise ValueError(_absent(name, row, 'there is no connection'))
   try:
-    return pathlib.Path(fetch(row.hub, row.file, etag_timeout=SECONDS))
+    return pathlib.Path(fetch(row.hub, row.file, etag_timeout=connection.SECONDS))
   except Exception as error:  # The library's errors are of many kinds, with several lines of advice.
     raise ValueError(_absent(name, row, f'the download failed ({_first_line(error)})')) from None
 
@@ -210,7 +207,7 @@ def from_address(name: str, row: Pretrained) -> pathlib.Path:
   path = pathlib.Path(home) / 'elfs_jax' / pathlib.PurePosixPath(row.file).name
   if path.is_file():
     return path
-  if offline() or not answers(row.file):
+  if connection.offline() or not connection.answers(row.file):
     raise ValueError(_absent(name, row, 'there is no connection'))
   try:
     download(row.file, path)
@@ -237,28 +234,6 @@ def download(url: str, path: pathlib.Path) -> None:
       except BaseException:
         os.unlink(file.name)
         raise
-
-
-def offline() -> bool:
-  """Whether the user forbids downloads, by the setting of Hugging Face's programs."""
-  return os.environ.get('HF_HUB_OFFLINE', '').upper() in ('1', 'ON', 'YES', 'TRUE')
-
-
-def answers(url: str) -> bool:
-  """Whether a server answers within `SECONDS`. Looking up its name has no time limit of its own, hence the thread."""
-  reached = threading.Event()
-  def ask():
-    try:
-      urllib.request.urlopen(urllib.request.Request(url, method='HEAD'), timeout=SECONDS).close()
-      reached.set()
-    except urllib.error.HTTPError:  # It refused, but it is there; the download will say why.
-      reached.set()
-    except (OSError, ValueError):
-      pass
-  thread = threading.Thread(target=ask, daemon=True)
-  thread.start()
-  thread.join(SECONDS)
-  return reached.is_set()
 
 
 def _absent(name, row, why):
