@@ -167,7 +167,8 @@ def _embed(run, config, dataset):
            'pixels': Known(dataset.pixels, dataset.identity)}
   found, scores = {}, {}
   for name in encoders.candidates(dataset.images, dataset.root) if method == 'auto' else (method,):
-    function, licence = table.load(encoders.ENCODERS[name].function), encoders.licence_of(name)
+    function = table.load(table.look_up(encoders.ENCODERS, 'embed.method', name).function)
+    licence = encoders.licence_of(name)
     if licence:
       run.say(licence)
     arguments = table.accepted(function, config.embed, given | {'name': name})

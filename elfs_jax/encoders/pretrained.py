@@ -96,7 +96,13 @@ def embed(pixels: Callable, count: int, name: str, *, weights: str | None = None
   Returns: float32 [N, width], as the encoder gives them.
   Raises: as `load`.
   """
-  encoder = load(name, weights, seed=seed)
+  return in_chunks(load(name, weights, seed=seed), pixels, count, chunk=chunk, state=state, on_epoch=on_epoch,
+                   progress=progress)
+
+
+def in_chunks(encoder, pixels: Callable, count: int, *, chunk: int, state=None, on_epoch: Callable | None = None,
+              progress: Callable | None = None) -> np.ndarray:
+  """`embed` with an encoder that is loaded: it has `name`, `input_size` and `width`, and is called with pictures."""
   found = np.zeros((count, encoder.width), np.float32)
   done = 0
   if state is not None:
@@ -110,7 +116,7 @@ def embed(pixels: Callable, count: int, name: str, *, weights: str | None = None
         on_epoch(start // chunk + 1, [np.int64(rows[-1] + 1), found[:rows[-1] + 1]])
       yield from rows
   left = count - done
-  for _ in progress(rows_left(), desc=f'embedding with {name}', total=left) if progress else rows_left():
+  for _ in progress(rows_left(), desc=f'embedding with {encoder.name}', total=left) if progress else rows_left():
     pass
   return found
 
