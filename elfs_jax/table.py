@@ -22,7 +22,7 @@ def load(function: str | Callable) -> Callable:
 def look_up(table: Mapping[str, Any], what: str, name: str) -> Any:
   """The entry called `name`. Raises: ValueError that says which setting is wrong and which names there are."""
   check_name(table, what, name)
-  return table[entry_of(table, name)]
+  return table[entry_of(table, name) or name]
 
 
 def entry_of(names, name: str) -> str | None:
