@@ -171,7 +171,7 @@ def test_what_is_downloaded_is_what_is_loaded(monkeypatch, tmp_path):
 
 def test_licences_with_conditions_are_said():
   timm()
-  assert encoders.licence_of('timm:vit_small_patch16_224.dino') is None
+  assert encoders.licence_of('timm:vit_small_patch14_dinov2.lvd142m') is None
   assert 'dinov3-license' in encoders.licence_of('timm:vit_small_patch16_dinov3.lvd1689m')
   assert 'cc-by-nc' in encoders.licence_of('timm:resnext101_32x8d.fb_swsl_ig1b_ft_in1k')
 
