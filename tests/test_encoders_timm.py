@@ -172,8 +172,10 @@ def test_what_is_downloaded_is_what_is_loaded(monkeypatch, tmp_path):
 def test_licences_with_conditions_are_said():
   timm()
   assert encoders.licence_of('timm:vit_small_patch14_dinov2.lvd142m') is None
-  assert 'dinov3-license' in encoders.licence_of('timm:vit_small_patch16_dinov3.lvd1689m')
-  assert 'cc-by-nc' in encoders.licence_of('timm:resnext101_32x8d.fb_swsl_ig1b_ft_in1k')
+  assert 'cc-by-nc-4.0' in encoders.licence_of('timm:resnext101_32x8d.fb_swsl_ig1b_ft_in1k')
+  for licence, commercial in (('apache-2.0', True), ('bsd-3-clause', True), ('dinov3-license', False),
+                              ('cc-by-4.0', True), ('cc-by-nc-4.0', False), ('apple-amlr', False), (None, False)):
+    assert from_timm._licence(licence)[1] == commercial, licence
 
 
 @pytest.mark.parametrize('raised, words', [

@@ -33,9 +33,8 @@ def read(path, *, size=None, progress=None, cache=None, labels=None, test='none'
   """
   size = SIZE if size is None else int(size)
   root = pathlib.Path(path).expanduser()
-  entries, tests, note = _parted(path, listing(path), str(labels) == 'folders') if test == 'auto' else (
-      listing(path), [], None)
-  entries += tests
+  entries, tests, note = _parted(path, listing(path), test, str(labels) == 'folders')
+  entries = entries + tests
   found = files.decode_all(entries, lambda i: _row(root, entries[i], size), (size, size, 3), cache=cache,
                            key=('folder', os.path.realpath(root)), progress=progress)
   skipped = [(_printable(name), reason) for name, reason in found.skipped]
@@ -57,9 +56,9 @@ def read(path, *, size=None, progress=None, cache=None, labels=None, test='none'
   return fields
 
 
-def _parted(path, entries, labelled):
+def _parted(path, entries, test, labelled):
   """Entries to choose from, those to test on where folders are labels, and a line that says what was taken as what."""
-  found = parts_lib.of({entry.name.partition('/')[0] for entry in entries})
+  found = None if test == 'none' else parts_lib.of({entry.name.partition('/')[0] for entry in entries})
   if found is None:
     return entries, [], None
   flat = next((entry.name for entry in entries if labelled and entry.name.count('/') < 2), None)
