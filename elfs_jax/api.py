@@ -77,8 +77,9 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
       them. They count as covered and are not chosen; `budget` counts new ones.
     labels: with `labelled`, their labels, one each, kept with the data. Without, N labels that the choice is compared
       with random ones by, once it is made. They decide nothing.
-    encoder: what makes the embeddings of the images: a name of `elfs_jax.encoders.ENCODERS`, in place of the config's
-      `embed.method`, or a function from a batch of images, uint8 [B,H,W,Ch], to its embeddings [B,D].
+    encoder: what makes the embeddings of the images: a name of `elfs_jax.encoders.ENCODERS`, such as timm:NAME, in
+      place of the config's `embed.method`, or a function from a batch of images, uint8 [B,H,W,Ch], to its embeddings
+      [B,D].
     workdir: folder for results (on the first host), reused where nothing changed; default a new temporary folder.
     seed: of everything random; in place of the config's.
     verbose: print what the command prints. Else there is a progress bar alone.

@@ -3,6 +3,8 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from elfs_jax.table import entry_of
+
 
 class Bound(NamedTuple):
   """What a setting may be."""
@@ -52,11 +54,11 @@ def flag() -> Bound:
 
 
 def one_of(table: Mapping[str, Any] | Iterable[str], *, none: bool = False) -> Bound:
-  """One of the names of a table, or of a list of names."""
+  """One of the names of a table, or of a list of names, as `table.entry_of` knows them."""
   names = list(table)
   choices = {name: table[name].help if isinstance(table, Mapping) and table[name] else '' for name in names}
   def holds(value):
-    return value in names or none and value is None
+    return none and value is None or entry_of(names, value) is not None
   return Bound(f'is unknown: choose one of {", ".join(names)}', holds, 'open' if none else 'plain', choices)
 
 

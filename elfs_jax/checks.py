@@ -9,6 +9,7 @@ from elfs_jax import select
 from elfs_jax.budget import budget_count, parse_budget
 from elfs_jax.encoders import ENCODERS
 from elfs_jax.runtime import mesh
+from elfs_jax.table import entry_of
 from elfs_jax.training import recipe
 from elfs_jax.training.networks import NETWORKS
 
@@ -36,9 +37,10 @@ def check(config: ConfigDict, n: int, *, has_images: bool, has_embeddings: bool,
 def _check_embedding(method, has_images, has_embeddings):
   if method == 'given' and not has_embeddings:
     raise ValueError('embed.method=given needs embeddings: use --config=embeddings, or embed.method=auto')
-  if method in ENCODERS and not has_images:
+  encodes = entry_of(ENCODERS, method) is not None
+  if encodes and not has_images:
     raise ValueError(f'embed.method={method} needs images, and only embeddings were given: use auto')
-  if method in ENCODERS and has_embeddings:
+  if encodes and has_embeddings:
     raise ValueError(f'embed.method={method} makes embeddings, and some were given: use given (as they are) or auto '
                      '(scaled), or leave them out')
 

@@ -63,6 +63,10 @@ def _fields() -> dict[str, Field]:
                              'and are not chosen', path()),
       'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),
 
+      'data.test': Field('auto', 'of data in parts, such as a folder with train/ and test/: auto: the test set is not '
+                         'chosen from, and with data.labels=folders compared on; none: all is chosen from',
+                         one_of(['auto', 'none'])),
+
       'embed.method': Field('auto', 'how images become vectors; given: your own embeddings as they are; auto: the best '
                             'one, found without labels; your own embeddings, scaled by embed.scaling',
                             one_of({**encoders.ENCODERS, 'given': None, 'auto': None})),

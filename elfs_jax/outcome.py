@@ -54,7 +54,10 @@ def _compare(run, config, dataset, chosen):
   settings = config.evaluate
   on_images = recipes.takes_images(settings, dataset.images is not None)
   inputs = dataset.images if on_images else chosen.embeddings
-  own_test = on_images and dataset.test_images is not None
+  tests = dataset.test_images if on_images else dataset.test_embeddings
+  if not on_images and tests is not None:
+    tests = chosen.scale(tests)
+  own_test = tests is not None
   splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=own_test)
   pool_size = len(splits[0].pool)
   count = max(1, floor_count(len(chosen.indices) / len(dataset.ids), pool_size))
@@ -65,7 +68,7 @@ def _compare(run, config, dataset, chosen):
       'everything': [split.pool for split in splits]}
   common = {
       'inputs': Known(inputs, dataset.identity) if on_images else inputs, 'labels': dataset.labels,
-      'tests': [(dataset.test_images, dataset.test_labels) if own_test else split.test for split in splits],
+      'tests': [(tests, dataset.test_labels) if own_test else split.test for split in splits],
       'num_classes': int(dataset.labels.max()) + 1, 'recipe': recipes.recipe_of(settings, inputs),
       'steps': settings.steps, 'shards': run.mesh.devices.size}
   accuracy = {name: stage(run, f'evaluate_{name}', evaluate.accuracies, subsets=rows, **common).tolist()

@@ -47,7 +47,7 @@ def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
   cache = None if workdir is None else store.cache_in(workdir, _source(config))
   return stages.on_each(lambda: data.load(
       settings.name, settings.path, images=settings.images, labels=settings.labels, labelled=settings.labelled,
-      size=settings.size, progress=progress, cache=cache))
+      size=settings.size, test=settings.test, progress=progress, cache=cache))
 
 
 def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
@@ -57,7 +57,8 @@ def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say
   Args and errors as in `select_from`. Returns: (`Selection`, metrics: as in metrics.json).
   """
   with _started(dataset, config, workdir, say, progress) as current:
-    stages.check_same('labels or test set', dataset.labels, dataset.test_images, dataset.test_labels)
+    stages.check_same('labels or test set', dataset.labels, dataset.test_images, dataset.test_labels,
+                      dataset.test_embeddings)
     chosen = _choose(current, config, _without_labels(dataset))
     metrics = outcome.report(current, config, dataset, chosen)
   summary = words.summary(metrics)
@@ -84,9 +85,9 @@ def select_from(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path
 
 
 def embeddings_of(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
-                  progress: Callable | None = None) -> tuple[np.ndarray, str]:
-  """The embedding stage alone, as in `select_from`. Returns: embeddings float32 [N,D], the method that made them."""
-  return _embed(_run_of(config, workdir, say, progress), config, dataset)[:2]
+                  progress: Callable | None = None) -> tuple[np.ndarray, str, Callable | None]:
+  """The embedding stage alone, as in `select_from`. Returns: `embeddings`, `embedding` and `scale` of `Selection`."""
+  return _embed(_run_of(config, workdir, say, progress), config, dataset)
 
 
 def _run_of(config, workdir, say, progress):
@@ -107,7 +108,7 @@ def _started(dataset, config, workdir, say, progress):
 
 def _without_labels(dataset):
   return dataclasses.replace(dataset, labels=None, test_images=None, test_labels=None, class_names=None,
-                             labelled_labels=None)
+                             labelled_labels=None, test_embeddings=None)
 
 
 def _source(config, identity=None):
@@ -115,6 +116,8 @@ def _source(config, identity=None):
 
 
 def _choose(run, config, dataset):
+  if dataset.note:
+    run.say(dataset.note)
   source, settings = _source(config, dataset.identity), json.loads(config.to_json())
   stages.check_same('images or embeddings', dataset.identity)
   stages.check_same('labelled rows', dataset.labelled)
@@ -150,7 +153,7 @@ def _embed(run, config, dataset):
            'pixels': Known(dataset.pixels, dataset.identity)}
   found, scores = {}, {}
   for name in encoders.candidates(dataset.images, dataset.root) if method == 'auto' else (method,):
-    encoder, licence = encoders.ENCODERS[name], encoders.licence_of(name)
+    encoder, licence = table.look_up(encoders.ENCODERS, 'embed.method', name), encoders.licence_of(name)
     if licence:
       run.say(licence)
     function = table.load(encoder.function)

@@ -13,7 +13,7 @@ STAGES = {'data': ['data'], 'embed': ['embed', 'encoders'], 'encoders': ['embed'
           'neighbors': ['neighbors'], 'cluster': ['cluster'], 'proxy': ['proxy'], 'select': ['select'],
           'judge': ['judge'], 'evaluate': ['evaluate'],
           'report': ['report'], 'export': ['export']}
-FOUNDATIONS = ['budget', 'bounds', 'dynamics', 'scores', 'table', 'training', 'vectors', 'runtime.mesh']
+FOUNDATIONS = ['budget', 'bounds', 'connection', 'dynamics', 'scores', 'table', 'training', 'vectors', 'runtime.mesh']
 WRITES = {'export': ['runtime.artifacts']}  # What a stage may use beside them.
 WITHOUT_JAX = ['budget', 'cluster', 'cluster.centroids', 'cluster.merging', 'cluster.quality', 'config', 'data',
                'embed', 'encoders', 'export', 'scores', 'select', 'select.band', 'select.cover', 'select.greedy',

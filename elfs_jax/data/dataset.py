@@ -21,7 +21,7 @@ BLOCK = 1 << 26  # Bytes of an array that are digested at a time.
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """N examples. `images` or `embeddings` may be None, not both; `test_images` and `test_labels` come together.
+  """N examples. `images` or `embeddings` may be None, not both. A test set has labels, and images or embeddings.
 
   Copies with other fields (`dataclasses.replace`) share the images and what is known of their content; arrays are not
   to be written to.
@@ -38,6 +38,8 @@ class Dataset:
   labelled: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [m]: labelled already
   labelled_labels: list | None = None  # [m], as they were given
   root: str | None = None  # the folder that the ids are paths in, where they are
+  test_embeddings: np.ndarray | None = None  # float32 [M,D]
+  note: str | None = None  # one line for the user on what was taken as what
   fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for
 
   def pixels(self, rows: Sequence[int] | np.ndarray, size: int | None = None, progress: Callable | None = None
@@ -89,8 +91,8 @@ def fingerprint(array: np.ndarray) -> str:
   return digest.hexdigest()
 
 
-def load(name: str, path=None, *, images=None, labels=None, labelled=None, size: int | None = None, cache=None,
-         progress: Callable | None = None) -> Dataset:
+def load(name: str, path=None, *, images=None, labels=None, labelled=None, size: int | None = None, test: str = 'auto',
+         cache=None, progress: Callable | None = None) -> Dataset:
   """Read a data set.
 
   Args:
@@ -102,17 +104,23 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
     labelled: examples that are labelled already, as `labelled_rows` takes them.
     size: side in pixels that a folder's images (default 64) or those of TensorFlow Datasets are resized to
       (ImageNet by default 160, others not): the shorter side becomes `size`, the centre is cut out.
+    test: of a folder with train/ and test/: auto, which `parts.of` describes, or none, to choose from all.
     cache: a folder that keeps decoded images, so that the next run decodes only files that changed; default: they lie
       in a temporary file for as long as the data set is used.
     progress: optional; called as progress(iterable, desc=..., total=...).
   Returns: `Dataset`.
   Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
   """
-  _check_arguments(name, path, images, size)
-  fields = sources.read(name, path=path, images=images, size=size, progress=progress, cache=cache)
+  _check_arguments(name, path, images, size, test)
+  fields = sources.read(name, name=name, path=path, images=images, size=size, labels=labels, test=test,
+                        progress=progress, cache=cache)
+  test_ids = fields.pop('test_ids', [])
   if str(labels) == 'folders':
-    fields['labels'] = labels_lib.parents(fields.get('ids'), path if images is None else images)
-    fields['class_names'] = sorted(set(fields['labels']))
+    where = path if images is None else images
+    fields['labels'], tested = (labels_lib.parents(ids, where) for ids in (fields.get('ids'), test_ids))
+    fields['class_names'] = sorted({*fields['labels'], *tested})
+    if tested:
+      fields['test_labels'] = tested
   elif labels is not None:
     count = (*np.shape(fields['embeddings'] if 'embeddings' in fields else fields['images']), 0)[0]
     ids = [str(i) for i in fields.get('ids', range(count))]
@@ -122,7 +130,7 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
 
 
 def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled=None, test_images=None,
-                test_labels=None) -> Dataset:
+                test_labels=None, test_embeddings=None) -> Dataset:
   """A `Dataset` of arrays in memory, checked as `load` checks files.
 
   Args:
@@ -131,11 +139,11 @@ def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled
     labels: N class indices or class names.
     ids: N unique names; default the index.
     labelled: examples that are labelled already, as `labelled_rows` takes them.
-    test_images, test_labels: a test set, as `images` and `labels`.
+    test_images, test_embeddings, test_labels: a test set, as `images`, `embeddings` and `labels`.
   Raises: ValueError, in one line that names the input and the mend.
   """
   return _dataset(images=images, embeddings=embeddings, labels=labels, ids=ids, labelled=labelled,
-                  test_images=test_images, test_labels=test_labels)
+                  test_images=test_images, test_labels=test_labels, test_embeddings=test_embeddings)
 
 
 def with_embeddings(dataset: Dataset, embeddings) -> Dataset:
@@ -143,7 +151,7 @@ def with_embeddings(dataset: Dataset, embeddings) -> Dataset:
   checked = _embeddings(embeddings, 'embeddings')
   if len(checked) != len(dataset.ids):
     raise ValueError(f'{len(checked)} embeddings for {len(dataset.ids)} images; give one row for each')
-  return dataclasses.replace(dataset, embeddings=checked)
+  return dataclasses.replace(dataset, embeddings=checked, test_embeddings=None)
 
 
 def with_labels(dataset: Dataset, labels) -> Dataset:
@@ -166,9 +174,8 @@ def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
   return dataclasses.replace(dataset, labelled=rows, labelled_labels=own)
 
 
-def _check_arguments(name, path, images, size):
-  table.check_name(sources.NAMES, 'data.name', name)
-  source = sources.SOURCES[name]
+def _check_arguments(name, path, images, size, test):
+  source = table.look_up(sources.SOURCES, 'data.name', name)
   if path in (None, '') and source.path == 'needed':
     raise ValueError(f'data.name={name!r} needs data.path: {source.path_help}')
   if path is not None and source.path == 'none':
@@ -180,6 +187,9 @@ def _check_arguments(name, path, images, size):
   if size is not None and not source.sized:
     takers = ', '.join(other for other, entry in sources.SOURCES.items() if entry.sized)
     raise ValueError(f'data.size={size} is for {takers}; resize {name!r} yourself')
+  table.check_name(('auto', 'none'), 'data.test', test)
+  if test != 'auto' and not source.parts:
+    raise ValueError(f"data.test={test!r} is for data that come in parts, such as a folder's; leave it at auto")
   _check_size(size, 'data.size')
 
 
@@ -190,12 +200,12 @@ def _check_size(size, what='size'):
 
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
              class_names=None, skipped=(), decode=None, content=None, root=None, labelled=None, where='input',
-             labels_from=None):
+             labels_from=None, test_embeddings=None, note=None):
   """The one validator: checked arrays of matching lengths -> Dataset. `content`: the fingerprint of files."""
   if images is None and embeddings is None:
     raise ValueError('give images (uint8 [N,H,W,Ch]), embeddings (float [N,D]) or both')
-  if (test_images is None) != (test_labels is None):
-    raise ValueError(f'{where}: test_images and test_labels go together; give both or neither')
+  if (test_images is None and test_embeddings is None) != (test_labels is None):
+    raise ValueError(f'{where}: test_images or test_embeddings go with test_labels; give both or neither')
   if images is not None:
     images = _images(images, f'{where}: images')
   if embeddings is not None:
@@ -208,10 +218,15 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
     labels, class_names = labels_lib.class_indices(labels, n, class_names, f'{labels_from or where}: labels', missing)
   if test_images is not None:
     test_images = _images(test_images, f'{where}: test_images')
-    test_labels, class_names = labels_lib.class_indices(test_labels, len(test_images), class_names,
-                                                        f'{where}: test_labels')
-    if images is not None and test_images.shape[1:] != images.shape[1:]:
-      raise ValueError(f'{where}: test_images are {test_images.shape[1:]}, images {images.shape[1:]}; make them equal')
+  if test_embeddings is not None:
+    test_embeddings = _embeddings(test_embeddings, f'{where}: test_embeddings')
+  for name, test, of in (('images', test_images, images), ('embeddings', test_embeddings, embeddings)):
+    if test is not None:
+      if of is None:
+        raise ValueError(f'{where}: test_{name} go with {name}, and there are none')
+      test_labels, class_names = labels_lib.class_indices(test_labels, len(test), class_names, f'{where}: test_labels')
+      if test.shape[1:] != of.shape[1:]:
+        raise ValueError(f'{where}: test_{name} are {test.shape[1:]}, {name} {of.shape[1:]}; make them equal')
   ids = [str(i) for i in (range(n) if ids is None else ids)]
   if len(ids) != n:
     raise ValueError(f'{where}: {len(ids)} ids for {n} examples; give one each')
@@ -224,7 +239,7 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   labelled, labelled_labels = labelled_rows(labelled, ids)
   known = {} if content is None else {id(images): (images, content)}
   return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped), decode,
-                 labelled, labelled_labels, root, known)
+                 labelled, labelled_labels, root, test_embeddings, note, known)
 
 
 def _images(images, what):

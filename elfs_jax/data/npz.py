@@ -7,6 +7,14 @@ import numpy as np
 
 from elfs_jax.data import decode
 
+# How what other libraries write becomes an .npy, by the endings of its files.
+MENDS = {
+    ('.pt', '.pth', '.ckpt', '.safetensors'): 'tensor{float}.cpu().numpy()',
+    ('.pkl', '.pickle', '.joblib'): 'np.asarray(loaded)',
+    ('.parquet', '.feather', '.arrow', '.csv'): "np.stack(table['COLUMN'])",
+    ('.h5', '.hdf5'): "file['NAME'][:]",
+    ('.mat',): "scipy.io.loadmat(file)['NAME']",
+}
 # What reading a damaged .npz may raise; of changed bytes also an unknown compression, or one that seems encrypted.
 DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -21,6 +29,10 @@ def read(path, needed: str, optional: tuple[str, ...] = ()) -> dict[str, np.ndar
     raise FileNotFoundError(f'{path}: no such file; give an .npy or .npz file of {needed}')
   if file.is_dir():
     raise ValueError(f"{path}: a folder, not an .npy or .npz file of {needed}; data.name='folder' reads folders")
+  mend = next((mend for endings, mend in MENDS.items() if file.suffix.lower() in endings), None)
+  if mend:
+    mend = mend.format(float='' if needed == 'images' else '.float()')  # NumPy has no bfloat16.
+    raise ValueError(f"{path}: not an .npy or .npz file; in Python save it as one: np.save('{needed}.npy', {mend})")
   try:
     with open(file, 'rb') as opened:  # Given the path, NumPy leaves a damaged one open.
       content = np.load(opened, allow_pickle=False)

@@ -2,12 +2,14 @@
 
 A source's function takes those of these arguments that it names, and returns a dict of fields, unchecked: `images`
 [N,H,W] or [N,H,W,Ch] or `embeddings` [N,D], and what there is of `ids`, `labels`, `class_names`, `test_images`,
-`test_labels`, `skipped` [(path, reason)]. Images in files also have `decode`, (row, size) -> uint8 [size,size,Ch], and
-`content`, a fingerprint of the files.
+`test_embeddings`, `test_labels`, `skipped` [(path, reason)] and `note`, a line for the user. Images in files also have
+`decode`, (row, size) -> uint8 [size,size,Ch], and `content`, a fingerprint of the files.
 
+  name: that it was asked for by, for an entry such as `hf:NAME`.
   path: a file or folder, or None.
   images: what the images that go with embeddings lie in, or None.
   size: side of the images in pixels, or None.
+  labels, test: the settings data.labels and data.test.
   progress: None, or called as progress(iterable, desc=..., total=...).
   cache: a folder for decoded images, or None.
 """
@@ -26,12 +28,13 @@ class Source(NamedTuple):
   path_help: str = ''     # what it is
   sized: bool = False     # takes data.size
   images: bool = False    # takes data.images
+  parts: bool = False     # takes data.test
 
 
 SOURCES = {
   'digits': Source('elfs_jax.data.sources.digits:read', "scikit-learn's handwritten digits, 8x8"),
   'folder': Source('elfs_jax.data.sources.folder:read', 'images of any size and format, searched recursively',
-                   'needed', 'a folder of images', sized=True),
+                   'needed', 'a folder of images', sized=True, parts=True),
   'arrays': Source('elfs_jax.data.sources.arrays:read', 'images as an array, in an .npz perhaps with labels, ids and a '
                    'test set', 'needed', 'an .npz or .npy file of uint8 images'),
   'embeddings': Source('elfs_jax.data.sources.embeddings:read', 'embeddings as an array, perhaps with images', 'needed',
@@ -52,6 +55,9 @@ SOURCES = {
                  "TensorFlow Datasets' data_dir", sized=True),
   'imagenet': Source('elfs_jax.data.sources.tfds:imagenet', 'ImageNet at 160 pixels, by TensorFlow Datasets',
                      'optional', "TensorFlow Datasets' data_dir", sized=True),
+  'hf:NAME': Source('elfs_jax.data.sources.huggingface:read', 'a data set of Hugging Face, by its package datasets: '
+                    'hf:NAME, hf:NAME:CONFIG, or hf: and the path of one, of Parquet files or of shards', sized=True,
+                    parts=True),
   'emoji': Source('elfs_jax.benchmark.sets.emoji:read', 'emoji of nine kinds in two designs', 'needed',
                   'the node_modules that holds the packages of emoji'),
   'clipart': Source('elfs_jax.benchmark.sets.clipart:read', 'clip art by the kind of thing', 'optional',
@@ -63,8 +69,8 @@ SOURCES = {
 NAMES = SOURCES.keys()
 
 
-def read(name: str, **arguments) -> dict:
+def read(source: str, **arguments) -> dict:
   """The fields of a source, which gets those of the arguments that it names."""
-  function = table.load(SOURCES[name].function)
+  function = table.load(table.look_up(SOURCES, 'data.name', source).function)
   named = inspect.signature(function).parameters
   return function(**{key: value for key, value in arguments.items() if key in named})

@@ -2,7 +2,10 @@
 import os
 import pathlib
 
+import numpy as np
+
 from elfs_jax.data import decode, files
+from elfs_jax.data import parts as parts_lib
 
 # Formats that Pillow may lack (HEIC, AVIF) stand here too: such a file is listed as skipped, not overlooked.
 EXTENSIONS = frozenset('.apng .avif .bmp .dib .gif .heic .heif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .mpo .pbm .pcx '
@@ -10,21 +13,28 @@ EXTENSIONS = frozenset('.apng .avif .bmp .dib .gif .heic .heif .ico .j2k .jfif .
 SIZE = 64
 
 
-def read(path, *, size=None, progress=None, cache=None) -> dict:
+def read(path, *, size=None, progress=None, cache=None, labels=None, test='none') -> dict:
   """Decode every image of a folder to RGB: the shorter side becomes `size` pixels, then the centre is cut out.
+
+  With `test` auto, a folder whose images all lie in train/ and test/ (or valid/, or all three; `parts.of`) is chosen
+  from in one part and tested on in the other. Test images are read only where the folders are their labels.
 
   Args:
     path: the folder.
     size: side of the images in pixels; default 64.
     progress: optional; called as progress(iterable, desc=..., total=...).
     cache: a folder that keeps what was decoded for the next time, or None.
+    labels: `folders` where they are the labels, or anything else.
+    test: auto, or none: all images are chosen from.
   Returns: a dict of `images` uint8 [N,size,size,3], a memory map; `ids` [N], paths relative to the folder and sorted;
-    `skipped`, a list of (path, reason) of files that are no images or are cut short; `root`, `decode`, `content`.
+    `skipped`, a list of (path, reason) of files that are no images or are cut short; `root`, `decode`, `content`;
+    with a test set `test_images` and `test_ids`; `note`, a line on it.
   Raises: FileNotFoundError and ValueError as `listing` does; ValueError if no file can be decoded.
   """
   size = SIZE if size is None else int(size)
   root = pathlib.Path(path).expanduser()
-  entries = listing(path)
+  entries, tests, note = _parted(path, listing(path), test, str(labels) == 'folders')
+  entries = entries + tests
   found = files.decode_all(entries, lambda i: _row(root, entries[i], size), (size, size, 3), cache=cache,
                            key=('folder', os.path.realpath(root)), progress=progress)
   skipped = [(_printable(name), reason) for name, reason in found.skipped]
@@ -32,11 +42,34 @@ def read(path, *, size=None, progress=None, cache=None) -> dict:
     raise ValueError(f'{path}: none of {len(entries)} image files can be read ({skipped[0][0]}: {skipped[0][1]}); '
                      'give a folder of sound images')
   kept = [entries[i] for i in found.rows]
+  count = int(np.searchsorted(found.rows, len(entries) - len(tests)))  # Of images to choose from; the rest are tests.
+  if not count:
+    raise ValueError(f'{path}: none of the images to choose from can be read ({skipped[0][0]}: {skipped[0][1]})')
   ids = [name for name, _, _ in kept]
   def anew(row, size):
     return _decode_again(root / ids[row], kept[row].size, found.digests[row], size)
-  return {'images': found.images, 'ids': ids, 'skipped': skipped, 'decode': anew, 'root': os.path.abspath(root),
-          'content': files.fingerprint(ids, [entry.size for entry in kept], found.digests, (size, size, 3))}
+  fields = {'images': found.images[:count], 'ids': ids[:count], 'skipped': skipped, 'decode': anew,
+            'root': os.path.abspath(root), 'note': note, 'content': files.fingerprint(
+                ids[:count], [entry.size for entry in kept[:count]], found.digests[:count], (size, size, 3))}
+  if count < len(ids):
+    fields |= {'test_images': found.images[count:], 'test_ids': ids[count:]}
+  return fields
+
+
+def _parted(path, entries, test, labelled):
+  """Entries to choose from, those to test on where folders are labels, and a line that says what was taken as what."""
+  found = None if test == 'none' else parts_lib.of({entry.name.partition('/')[0] for entry in entries})
+  if found is None:
+    return entries, [], None
+  flat = next((entry.name for entry in entries if labelled and entry.name.count('/') < 2), None)
+  if flat is not None:
+    raise ValueError(f"{path}: data.labels='folders' takes the parent folder as the class, but {flat!r} lies in none "
+                     'below it; put every image into a folder of its class, or drop data.labels')
+  named = parts_lib.Parts(*([f'{name}/' for name in names] for names in found))
+  def of(names):
+    return [entry for entry in entries if entry.name.startswith(tuple(names))]
+  return of(named.pool), of(named.test) if labelled else [], parts_lib.note(
+      named, labelled, '; --config.data.test=none chooses from all')
 
 
 def listing(path) -> list[files.Entry]:
