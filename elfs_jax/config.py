@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, config_dict
 
-from elfs_jax import cluster, data, encoders, scaling, select
+from elfs_jax import cluster, data, encoders, select
 from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
+from elfs_jax.embed import scaling
 from elfs_jax.scores import SCORES
 from elfs_jax.training.networks import NETWORKS
 

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import checks, cluster, data, embed, encoders, judge, neighbors, outcome, proxy, scaling, select, table
+from elfs_jax import checks, cluster, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
 from elfs_jax.budget import budget_count
+from elfs_jax.embed import scaling
 from elfs_jax.report import words
 from elfs_jax.runtime import stages, store
 from elfs_jax.runtime.stages import Known, stage

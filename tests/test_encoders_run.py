@@ -5,7 +5,8 @@ from conftest import run
 from PIL import Image
 
 import elfs_jax
-from elfs_jax import data, encoders, pipeline, scaling
+from elfs_jax import data, encoders, pipeline
+from elfs_jax.embed import scaling
 from elfs_jax.encoders import pretrained, zoo
 from elfs_jax.runtime import rows
 

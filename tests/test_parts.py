@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elfs_jax import connection, data, evaluate, pipeline, scaling
+from elfs_jax import connection, data, evaluate, pipeline
 from elfs_jax.data import decode, parts
+from elfs_jax.embed import scaling
 from elfs_jax.runtime import mesh
 from elfs_jax.training import loop as train
 

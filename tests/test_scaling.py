@@ -5,7 +5,8 @@ from scipy.spatial import distance
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from elfs_jax import data, neighbors, pipeline, scaling
+from elfs_jax import data, neighbors, pipeline
+from elfs_jax.embed import scaling
 from elfs_jax.evaluate import purity
 
 RANDOM = np.random.default_rng(0)
