@@ -117,7 +117,8 @@ def _fields() -> dict[str, Field]:
       'evaluate.steps': Field(500, 'of each training', whole(1)),
 
       'mesh.shards': Field(16, 'logical shards, a power of two; each sees four examples or more of every batch. The '
-                           'number of devices gives the same bits, this does not', whole(1)),
+                           'number of devices gives the same bits, this does not. Below twice as many examples it is '
+                           'less', whole(1)),
   }
 
 

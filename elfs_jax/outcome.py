@@ -38,8 +38,8 @@ def _facts(run, config, dataset, chosen):
   return {'n': len(dataset.ids), 'budget': len(chosen.indices), 'labelled': len(dataset.labelled),
           'method': config.select.method, 'name': 'ELFS' if method.is_elfs else config.select.method,
           'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes,
-          'skipped': len(dataset.skipped), 'shards': config.mesh.shards, 'devices': run.mesh.devices.size,
-          'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
+          'skipped': len(dataset.skipped), 'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
+          'devices': run.mesh.devices.size, 'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
 
 
 def _quality(labels, chosen):

@@ -85,12 +85,16 @@ def select_from(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path
 def embeddings_of(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
                   progress: Callable | None = None) -> tuple[np.ndarray, str]:
   """The embedding stage alone, as in `select_from`. Returns: embeddings float32 [N,D], the method that made them."""
-  return _embed(_run_of(config, workdir, say, progress), config, dataset)
+  return _embed(_run_of(dataset, config, workdir, say, progress), config, dataset)
 
 
-def _run_of(config, workdir, say, progress):
+def _run_of(dataset, config, workdir, say, progress):
   settings = {name: part for name, part in config.to_dict().items() if name != 'data'}  # A path may be another's own.
-  return stages.start(workdir, config.mesh.shards, settings, say, progress)
+  return stages.start(workdir, _shards(config, dataset), settings, say, progress)
+
+
+def _shards(config, dataset):
+  return recipes.shards(config.mesh.shards, len(dataset.ids))
 
 
 @contextlib.contextmanager
@@ -99,7 +103,7 @@ def _started(dataset, config, workdir, say, progress):
   stages.on_each(lambda: checks.check(
       config, len(dataset.ids), has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None,
       labelled=len(dataset.labelled)))
-  current = _run_of(config, workdir, say, progress)
+  current = _run_of(dataset, config, workdir, say, progress)
   with store.held(current.workdir):
     yield current
 
@@ -147,7 +151,7 @@ def _embed(run, config, dataset):
       embeddings = stage(run, 'embed', embed.scale, embeddings=Known(embeddings, dataset.identity))
     run.say(words.embedding('given', embeddings.shape[1], {}))
     return embeddings, 'given'
-  given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': config.mesh.shards,
+  given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': _shards(config, dataset),
            'neighbors': stages.on_lead(_nearest), 'count': len(dataset.ids),
            'pixels': Known(dataset.pixels, dataset.identity)}
   found, scores = {}, {}
@@ -204,7 +208,7 @@ def proxy_training(config: ConfigDict, dataset: data.Dataset, embeddings: np.nda
   has_images = dataset.images is not None
   settings = recipes.with_network(config.proxy, select.METHODS[config.select.method].network if has_images else 'mlp')
   inputs = dataset.images if recipes.takes_images(settings, has_images) else embeddings
-  return {'inputs': inputs, 'recipe': recipes.recipe_of(settings, inputs), 'shards': config.mesh.shards,
+  return {'inputs': inputs, 'recipe': recipes.recipe_of(settings, inputs), 'shards': _shards(config, dataset),
           'seed': config.seed, 'epochs': recipes.epochs(settings, len(inputs))}
 
 

@@ -259,7 +259,7 @@ def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value,
 
 @pytest.mark.parametrize('shards, words', [
     (128, 'proxy.batch=64 must be a multiple of mesh.shards=128'), (0, 'mesh.shards=0 must be a whole number'),
-    (3, 'mesh.shards=3 must be a power of two'), (256, 'fewer than two of 360')])
+    (3, 'mesh.shards=3 must be a power of two'), (256, 'proxy.batch=64 must be a multiple of mesh.shards=128')])
 def test_shards_that_the_proxy_cannot_have(tiny, blobs, tmp_path, shards, words):
   tiny.mesh.shards = shards
   with pytest.raises(ValueError, match=words):
