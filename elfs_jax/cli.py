@@ -17,7 +17,6 @@ Flags:
   --hosts=auto           several hosts as one: the same command on each host of a TPU VM, Slurm, Open MPI or Kubernetes
                          job; elsewhere --hosts=ADDRESS:PORT,COUNT,INDEX, the first of COUNT at ADDRESS, INDEX from 0
 """
-import os
 import pathlib
 import re
 import signal

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import checks, cluster, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
+from elfs_jax import checks, cluster, copies, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
 from elfs_jax.budget import budget_count
 from elfs_jax.report import words
 from elfs_jax.runtime import stages, store
@@ -37,6 +37,8 @@ class Selection(NamedTuple):
   difficulty: np.ndarray
   beta: float | None
   judged: dict | None            # As `judge.verdict` returns it.
+  groups: np.ndarray | tuple     # As `select.Candidates` has them.
+  copies: tuple[int, int]        # How many are copies, and how many of those chosen.
 
 
 def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
@@ -128,18 +130,26 @@ def _choose(run, config, dataset):
   pseudo_labels, num_classes = _cluster(run, config, embeddings, graph.indices)
   scores = _proxy(run, config, dataset, embeddings, pseudo_labels, num_classes)
   difficulty = select.difficulty(scores, config.select.score, seed=config.seed)
-  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled)
+  found = _copies(run, dataset, embeddings)
+  count = len(found) - len(np.unique(found))
+  groups = found if count and config.select.duplicates == 'one' else ()
+  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled, groups)
   budget = budget_count(config.select.budget, len(embeddings))
   # The judge grades what will be labelled in all, as if none of it were yet.
   beta, judged = _beta(run, config, embeddings, candidates._replace(labelled=()), num_classes,
                        budget + len(dataset.labelled))
+  beta = select.with_room(candidates, budget, beta)
   indices = select.choose(config.select.method, candidates, budget, beta, seed=config.seed,
                           balance=config.select.balance)
   run.say(words.choice(len(indices), len(embeddings), config.select, beta, judged))
+  chosen_copies = len(indices) - len(np.setdiff1d(found[indices], found[dataset.labelled]))
+  if count:
+    run.say(words.copies(len(found), count, len(indices), chosen_copies, config.select.duplicates))
   store.write(run.workdir, source, settings, ids=dataset.ids, indices=indices, embeddings=embeddings,
               pseudo_labels=pseudo_labels, scores=scores, skipped=dataset.skipped, root=dataset.root)
   run.say(words.written(run.workdir, dataset.skipped))
-  return Selection(indices, embeddings, method, graph, num_classes, pseudo_labels, scores, difficulty, beta, judged)
+  return Selection(indices, embeddings, method, graph, num_classes, pseudo_labels, scores, difficulty, beta, judged,
+                   groups, (count, chosen_copies))
 
 
 def _embed(run, config, dataset):
@@ -166,6 +176,13 @@ def _embed(run, config, dataset):
   best = max(found, key=lambda name: scores.get(name, 0))
   run.say(words.embedding(best, found[best].shape[1], scores))
   return found[best], best
+
+
+def _copies(run, dataset, embeddings):
+  """The groups of copies: int32 [N], by the images, or without any by the embeddings as they were given."""
+  known = None if dataset.images is None else Known(dataset.images, dataset.identity)
+  return stage(run, 'copies', copies.groups, images=known,
+               embeddings=embeddings if known else Known(dataset.embeddings, dataset.identity))
 
 
 def _nearest(embeddings, k):

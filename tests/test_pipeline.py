@@ -61,8 +61,8 @@ def test_only_what_changed_runs_again(tiny, blobs, tmp_path):
   assert not any(stages().values())
   assert all(stages().values())
   tiny.select.budget = 24
-  assert stages() == {'embed_pca': True, 'neighbors': True, 'cluster_kmeans': True, 'proxy': True, 'clusterings': True,
-                      'judge_24': False, 'evaluate_coreset': False, 'evaluate_random': False,
+  assert stages() == {'embed_pca': True, 'neighbors': True, 'cluster_kmeans': True, 'proxy': True, 'copies': True,
+                      'clusterings': True, 'judge_24': False, 'evaluate_coreset': False, 'evaluate_random': False,
                       'evaluate_everything': True}
   tiny.proxy.epochs = 3
   again = stages()
