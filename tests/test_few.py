@@ -3,7 +3,9 @@ import jax
 import numpy as np
 import pytest
 from conftest import on_devices, run
+from PIL import Image
 
+import elfs_jax
 from elfs_jax import data, pipeline
 from elfs_jax.training import recipe
 
@@ -55,11 +57,22 @@ def test_every_method_chooses_among_five_and_all_of_them(tiny, tmp_path, method)
 
 
 @pytest.mark.parametrize('count, words', [(1, '1 example: a choice'), (4, '4 examples: a choice needs at least 5')])
-def test_a_choice_among_fewer_than_five_is_refused(tiny, tmp_path, count, words):
-  for given in ({'images': examples(count)}, {'embeddings': np.arange(2. * count).reshape(count, 2)}):
+def test_a_choice_among_fewer_than_five_is_refused_by_every_reader(tiny, tmp_path, count, words):
+  images, x, folder = examples(count), np.arange(2. * count).reshape(count, 2), tmp_path / 'in'
+  folder.mkdir()
+  for i, image in enumerate(images):
+    Image.fromarray(image).save(folder / f'{i}.png')
+  np.save(tmp_path / 'images.npy', images)
+  np.save(tmp_path / 'x.npy', x)
+  for dataset in (data.from_memory(images), data.from_memory(embeddings=x), data.load('folder', folder),
+                  data.load('arrays', tmp_path / 'images.npy'), data.load('embeddings', tmp_path / 'x.npy'),
+                  data.load('embeddings', tmp_path / 'x.npy', images=folder)):
     with pytest.raises(ValueError, match=words) as error:
-      pipeline.run(data.from_memory(**given), tiny, tmp_path / 'new')
+      pipeline.run(dataset, tiny, tmp_path / 'new')
     assert '\n' not in str(error.value) and not (tmp_path / 'new').exists()
+  for given in ({'images': images}, {'embeddings': x}, {'images': folder}):
+    with pytest.raises(ValueError, match=words):
+      elfs_jax.select_coreset(**given, budget=2, workdir=tmp_path / 'new')
 
 
 def test_few_examples_give_the_same_coreset_on_any_number_of_devices():

@@ -10,7 +10,7 @@ EXTENSIONS = frozenset('.apng .avif .bmp .dib .gif .heic .heif .ico .j2k .jfif .
 SIZE = 64
 
 
-def read(path, *, size=None, progress=None, cache=None) -> dict:
+def read(path, *, size=None, progress=None, cache=None, names=None) -> dict:
   """Decode every image of a folder to RGB: the shorter side becomes `size` pixels, then the centre is cut out.
 
   Args:
@@ -18,13 +18,14 @@ def read(path, *, size=None, progress=None, cache=None) -> dict:
     size: side of the images in pixels; default 64.
     progress: optional; called as progress(iterable, desc=..., total=...).
     cache: a folder that keeps what was decoded for the next time, or None.
+    names: the files to read, paths that are absolute or start at the folder; default all images in it.
   Returns: a dict of `images` uint8 [N,size,size,3], a memory map; `ids` [N], paths relative to the folder and sorted;
     `skipped`, a list of (path, reason) of files that are no images or are cut short; `root`, `decode`, `content`.
   Raises: FileNotFoundError and ValueError as `listing` does; ValueError if no file can be decoded.
   """
   size = SIZE if size is None else int(size)
   root = pathlib.Path(path).expanduser()
-  entries = listing(path)
+  entries = listing(path) if names is None else [_named(root, name) for name in names]
   found = files.decode_all(entries, lambda i: _row(root, entries[i], size), (size, size, 3), cache=cache,
                            key=('folder', os.path.realpath(root)), progress=progress)
   skipped = [(_printable(name), reason) for name, reason in found.skipped]
@@ -86,6 +87,13 @@ def _entry(file, root):
   except OSError:  # A dangling link: reading it lists it as skipped.
     stat = file.lstat()
   return files.Entry(file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns)
+
+
+def _named(root, name):
+  if not (root / name).is_file():
+    raise FileNotFoundError(f'{name}: no such file; give paths of image files that are absolute or start at {root}')
+  stat = (root / name).stat()
+  return files.Entry(name, stat.st_size, stat.st_mtime_ns)
 
 
 def _row(root, entry, size):
