@@ -75,6 +75,8 @@ def refused(read, *words):
     ({'images': PIXELS > 99}, ['bool', 'images.astype(np.uint8) * 255']),
     ({'images': [VECTORS[0], VECTORS[1]]}, ['(2, 4)', 'embeddings=']), ({'images': COLUMN}, ['embeddings=']),
     ({'images': [PIXELS[0], PIXELS[1, :5]]}, ['differ in shape', '(5, 8, 3) and (8, 8, 3)', 'np.stack']),
+    ({'images': pandas.DataFrame({'path': ['a.png', 'b.png'], 'split': 'train'})}, ['one column of paths']),
+    ({'images': ['a.png', None]}, ['one column of paths']),
     ({'embeddings': PIXELS}, ['uint8 (6, 8, 8, 3)', 'images=']),
     ({'embeddings': VECTORS[:, 0]}, ['embeddings.reshape(-1, 1)']),
     ({'embeddings': [VECTORS[0], VECTORS[1, :3]]}, ['embeddings differ in shape', '(3,) and (4,)', 'np.stack']),

@@ -244,7 +244,8 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
 def _images(images, what):
   images = given.array(images, what)
   if images.dtype.kind in 'OSUV':
-    raise ValueError(f"{what} are no pixels but {images.dtype}: give a folder's path, or an array uint8 [N,H,W,Ch]")
+    raise ValueError(f"{what} are no pixels but {images.dtype}: give a folder's path, a list or one column of paths, "
+                     'or an array uint8 [N,H,W,Ch]')
   if images.ndim == 2 and images.size:
     mend = ('reshape them: images.reshape(-1, height, width)' if images.dtype == np.uint8 else
             'vectors are embeddings: give embeddings=, and a file of them to --config=embeddings')
