@@ -13,12 +13,15 @@ from elfs_jax.table import entry_of
 from elfs_jax.training import recipe
 from elfs_jax.training.networks import NETWORKS
 
+LEAST_EXAMPLES = 5  # To choose from: neighbours, clusters and a part set aside of fewer mean nothing.
 LEAST_ROWS = 4  # Of a batch in each logical shard: batch norm sees no more, and of one row learns nothing.
 
 
 def check(config: ConfigDict, n: int, *, has_images: bool, has_embeddings: bool, labelled: int = 0) -> None:
   """Refuse settings that n examples, of which some are labelled already, can't meet. Raises: ValueError."""
   config_lib.check(config)
+  if n < LEAST_EXAMPLES:
+    raise ValueError(f'{n} example{"s" * (n > 1)}: a choice needs at least {LEAST_EXAMPLES} to choose from, bring more')
   _check_embedding(config.embed.method, has_images, has_embeddings)
   _check_choice(config.select, n, labelled)
   for section in ('proxy', 'evaluate'):
@@ -63,11 +66,8 @@ def _check_choice(settings, n, labelled):
 
 def _check_shards(config, n):
   """Refuse logical shards that the proxy's examples or batch can't be shared among."""
-  shards, batch = config.mesh.shards, recipe.batch(config.proxy, n)
-  mesh.check_shards(shards)
-  if n < 2 * shards:
-    raise ValueError(f'mesh.shards={shards} leaves fewer than two of {n} examples to each logical shard: lower it to a '
-                     'smaller power of two or bring more examples')
+  mesh.check_shards(config.mesh.shards)
+  shards, batch = recipe.shards(config.mesh.shards, n), recipe.batch(config.proxy, n)
   if batch % shards:
     raise ValueError(f'proxy.batch={batch} must be a multiple of mesh.shards={shards}')
   if batch < LEAST_ROWS * shards:

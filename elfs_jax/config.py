@@ -112,6 +112,8 @@ def _fields() -> dict[str, Field]:
       'select.beta': Field('auto', 'the fraction left out at the hard end; auto: searched without labels', typed()),
       'select.balance': Field(select.BALANCE, 'of coverage: from 0, each image counts alike, to 1, each cluster does, '
                               'for when rare kinds matter as much as common ones', number(least=0, most=1)),
+      'select.duplicates': Field('one', 'of exact copies: one may be chosen, or keep: all of them',
+                                 one_of(['one', 'keep'])),
 
       'judge.betas': Field((0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5), 'the betas that auto tries',
                            number(least=0, below=1, many=True)),
@@ -127,7 +129,8 @@ def _fields() -> dict[str, Field]:
       'evaluate.steps': Field(500, 'of each training', whole(1)),
 
       'mesh.shards': Field(16, 'logical shards, a power of two; each sees four examples or more of every batch. The '
-                           'number of devices gives the same bits, this does not', whole(1)),
+                           'number of devices gives the same bits, this does not. Below twice as many examples it is '
+                           'less', whole(1)),
   }
 
 

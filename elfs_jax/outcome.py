@@ -38,8 +38,9 @@ def _facts(run, config, dataset, chosen):
   return {'n': len(dataset.ids), 'budget': len(chosen.indices), 'labelled': len(dataset.labelled),
           'method': config.select.method, 'name': 'ELFS' if method.is_elfs else config.select.method,
           'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes,
-          'skipped': len(dataset.skipped), 'shards': config.mesh.shards, 'devices': run.mesh.devices.size,
-          'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
+          'copies': chosen.copies[0], 'copies_chosen': chosen.copies[1],
+          'skipped': len(dataset.skipped), 'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
+          'devices': run.mesh.devices.size, 'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
 
 
 def _quality(labels, chosen):
@@ -83,7 +84,8 @@ def _compare(run, config, dataset, chosen):
 def _coreset_of(config, dataset, chosen, pool, count):
   """A coreset of the pool alone, chosen as the whole one was."""
   how = config.select
-  candidates = select.Candidates(chosen.graph.indices, chosen.graph.similarity, chosen.pseudo_labels, chosen.difficulty)
+  candidates = select.Candidates(chosen.graph.indices, chosen.graph.similarity, chosen.pseudo_labels, chosen.difficulty,
+                                 groups=chosen.groups)
   return select.choose(how.method, candidates, count, chosen.beta, seed=config.seed, balance=how.balance, rows=pool)
 
 

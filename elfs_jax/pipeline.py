@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import checks, cluster, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
+from elfs_jax import checks, cluster, copies, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
 from elfs_jax.budget import budget_count
 from elfs_jax.embed import scaling
 from elfs_jax.report import words
@@ -39,6 +39,8 @@ class Selection(NamedTuple):
   difficulty: np.ndarray
   beta: float | None
   judged: dict | None            # As `judge.verdict` returns it.
+  groups: np.ndarray | tuple     # As `select.Candidates` has them.
+  copies: tuple[int, int]        # How many are copies, and how many of those chosen.
 
 
 def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
@@ -88,12 +90,16 @@ def select_from(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path
 def embeddings_of(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
                   progress: Callable | None = None) -> tuple[np.ndarray, str, Callable | None]:
   """The embedding stage alone, as in `select_from`. Returns: `embeddings`, `embedding` and `scale` of `Selection`."""
-  return _embed(_run_of(config, workdir, say, progress), config, dataset)
+  return _embed(_run_of(dataset, config, workdir, say, progress), config, dataset)
 
 
-def _run_of(config, workdir, say, progress):
+def _run_of(dataset, config, workdir, say, progress):
   settings = {name: part for name, part in config.to_dict().items() if name != 'data'}  # A path may be another's own.
-  return stages.start(workdir, config.mesh.shards, settings, say, progress)
+  return stages.start(workdir, _shards(config, dataset), settings, say, progress)
+
+
+def _shards(config, dataset):
+  return recipes.shards(config.mesh.shards, len(dataset.ids))
 
 
 @contextlib.contextmanager
@@ -102,7 +108,7 @@ def _started(dataset, config, workdir, say, progress):
   stages.on_each(lambda: checks.check(
       config, len(dataset.ids), has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None,
       labelled=len(dataset.labelled)))
-  current = _run_of(config, workdir, say, progress)
+  current = _run_of(dataset, config, workdir, say, progress)
   with store.held(current.workdir):
     yield current
 
@@ -129,19 +135,26 @@ def _choose(run, config, dataset):
   pseudo_labels, num_classes = _cluster(run, config, embeddings, graph.indices)
   scores = _proxy(run, config, dataset, embeddings, pseudo_labels, num_classes)
   difficulty = select.difficulty(scores, config.select.score, seed=config.seed)
-  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled)
+  found = _copies(run, dataset, embeddings)
+  count = len(found) - len(np.unique(found))
+  groups = found if count and config.select.duplicates == 'one' else ()
+  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled, groups)
   budget = budget_count(config.select.budget, len(embeddings))
   # The judge grades what will be labelled in all, as if none of it were yet.
   beta, judged = _beta(run, config, embeddings, candidates._replace(labelled=()), num_classes,
                        budget + len(dataset.labelled))
+  beta = select.with_room(candidates, budget, beta)
   indices = select.choose(config.select.method, candidates, budget, beta, seed=config.seed,
                           balance=config.select.balance)
   run.say(words.choice(len(indices), len(embeddings), config.select, beta, judged))
+  chosen_copies = len(indices) - len(np.setdiff1d(found[indices], found[dataset.labelled]))
+  if count:
+    run.say(words.copies(len(found), count, len(indices), chosen_copies, config.select.duplicates))
   store.write(run.workdir, source, settings, ids=dataset.ids, indices=indices, embeddings=embeddings,
               pseudo_labels=pseudo_labels, scores=scores, skipped=dataset.skipped, root=dataset.root)
   run.say(words.written(run.workdir, dataset.skipped))
   return Selection(indices, embeddings, method, scale, graph, num_classes, pseudo_labels, scores, difficulty, beta,
-                   judged)
+                   judged, groups, (count, chosen_copies))
 
 
 def _embed(run, config, dataset):
@@ -149,7 +162,7 @@ def _embed(run, config, dataset):
   if dataset.embeddings is not None:
     return _given(run, config, dataset)
   method = config.embed.method
-  given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': config.mesh.shards,
+  given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': _shards(config, dataset),
            'neighbors': stages.on_lead(_nearest), 'count': len(dataset.ids),
            'pixels': Known(dataset.pixels, dataset.identity)}
   found, scores = {}, {}
@@ -189,6 +202,13 @@ def _scaled(run, config, name, features):
   run.say(words.scaling(made['scaling'], scaling.SCALINGS[made['scaling']].help,
                         dict(zip(scaling.SCALINGS, made['agreements'], strict=True))))
   return made
+
+
+def _copies(run, dataset, embeddings):
+  """The groups of copies: int32 [N], by the images, or without any by the embeddings as they were given."""
+  known = None if dataset.images is None else Known(dataset.images, dataset.identity)
+  return stage(run, 'copies', copies.groups, images=known,
+               embeddings=embeddings if known else Known(dataset.embeddings, dataset.identity))
 
 
 def _nearest(embeddings, k):
@@ -231,7 +251,7 @@ def proxy_training(config: ConfigDict, dataset: data.Dataset, embeddings: np.nda
   has_images = dataset.images is not None
   settings = recipes.with_network(config.proxy, select.METHODS[config.select.method].network if has_images else 'mlp')
   inputs = dataset.images if recipes.takes_images(settings, has_images) else embeddings
-  return {'inputs': inputs, 'recipe': recipes.recipe_of(settings, inputs), 'shards': config.mesh.shards,
+  return {'inputs': inputs, 'recipe': recipes.recipe_of(settings, inputs), 'shards': _shards(config, dataset),
           'seed': config.seed, 'epochs': recipes.epochs(settings, len(inputs))}
 
 

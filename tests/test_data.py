@@ -345,7 +345,7 @@ def test_embeddings_with_and_without_images(photos, tmp_path):
   (np.zeros((0, 8, 8), np.uint8), ['(0, 8, 8)']),
   (np.zeros((4, 8), np.uint8), ['(4, 8)']),
   ([np.zeros((2, 2), np.uint8), np.zeros((3, 2), np.uint8)], ['differ in shape']),
-  (['a.png', 'b.png'], ['no pixels', "a folder's path"]),
+  (np.array(['a.png', 'b.png'], 'S'), ['no pixels', "a folder's path"]),
 ])
 def test_bad_images(images, words, tmp_path):
   with pytest.raises(ValueError) as error:

@@ -219,18 +219,18 @@ def _pool(unlabelled, labels, config, workdir, seed):
 
   @functools.cache
   def supervised():
-    current = stages.start(workdir, config.mesh.shards, {}, _silent, None)
+    current = stages.start(workdir, training['shards'], {}, _silent, None)
     return stages.stage(current, 'supervised', proxy.dynamics_scores, pseudo_labels=labels,
                         num_classes=int(labels.max()) + 1, **training)
 
   def represent():
     targets = first.pseudo_labels
-    fitted = train.fit(labels=targets, num_classes=int(targets.max()) + 1, mesh=mesh.data_mesh(config.mesh.shards),
+    fitted = train.fit(labels=targets, num_classes=int(targets.max()) + 1, mesh=mesh.data_mesh(training['shards']),
                        **training)
     return fitted.represent(training['inputs'])
 
   def cut(difficulty, budget, beta):
-    candidates = select.Candidates(*first.graph, first.pseudo_labels, difficulty)
+    candidates = select.Candidates(*first.graph, first.pseudo_labels, difficulty, groups=first.groups)
     return select.choose(config.select.method, candidates, budget, beta, seed=seed, balance=config.select.balance)
 
   return methods.Pool(unlabelled.embeddings, first.graph.indices, coreset, cut, first.pseudo_labels, first.scores,

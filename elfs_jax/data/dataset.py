@@ -12,8 +12,8 @@ import numpy as np
 
 from elfs_jax import table
 from elfs_jax.data import decode as decoding
+from elfs_jax.data import given, sources
 from elfs_jax.data import labels as labels_lib
-from elfs_jax.data import sources
 from elfs_jax.data.labelled import labelled_rows
 
 BLOCK = 1 << 26  # Bytes of an array that are digested at a time.
@@ -130,20 +130,35 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
 
 
 def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled=None, test_images=None,
-                test_labels=None, test_embeddings=None) -> Dataset:
+                test_labels=None, test_embeddings=None, size: int | None = None,
+                progress: Callable | None = None) -> Dataset:
   """A `Dataset` of arrays in memory, checked as `load` checks files.
 
   Args:
-    images: uint8 [N,H,W] or [N,H,W,Ch], Ch 1 or 3.
-    embeddings: real numbers [N,D]; images, embeddings or both.
+    images: uint8 [N,H,W] or [N,H,W,Ch], Ch 1 or 3; or a list or a table's column of paths of image files, or of
+      Pillow's pictures.
+    embeddings: real numbers [N,D]; images, embeddings or both. An array, a tensor, a table, or a list or a column of
+      vectors.
     labels: N class indices or class names.
-    ids: N unique names; default the index.
+    ids: N unique names; default the paths of files, else the index.
     labelled: examples that are labelled already, as `labelled_rows` takes them.
-    test_images, test_embeddings, test_labels: a test set, as `images`, `embeddings` and `labels`.
-  Raises: ValueError, in one line that names the input and the mend.
+    test_images, test_embeddings, test_labels: a test set, as `images` (but no paths), `embeddings` and `labels`.
+    size: side in pixels of images in files (default 64), and of pictures, which keep their own size if they share one.
+    progress: optional; called as progress(iterable, desc=..., total=...) while files are read.
+  Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
   """
-  return _dataset(images=images, embeddings=embeddings, labels=labels, ids=ids, labelled=labelled,
-                  test_images=test_images, test_labels=test_labels, test_embeddings=test_embeddings)
+  _check_size(size)
+  paths, pictures = given.paths_in(images), given.pictures_in(images)
+  fields: dict = {'images': images}
+  if paths is not None:
+    fields = given.read_files(paths, size, progress)
+  elif pictures is not None:
+    fields = given.of_pictures(pictures, size)
+  if ids is not None:
+    fields['ids'] = ids
+    fields.pop('root', None)  # Names of another kind.
+  return _dataset(embeddings=embeddings, labels=labels, labelled=labelled, test_images=test_images,
+                  test_labels=test_labels, test_embeddings=test_embeddings, **fields)
 
 
 def with_embeddings(dataset: Dataset, embeddings) -> Dataset:
@@ -227,7 +242,7 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
       test_labels, class_names = labels_lib.class_indices(test_labels, len(test), class_names, f'{where}: test_labels')
       if test.shape[1:] != of.shape[1:]:
         raise ValueError(f'{where}: test_{name} are {test.shape[1:]}, {name} {of.shape[1:]}; make them equal')
-  ids = [str(i) for i in (range(n) if ids is None else ids)]
+  ids = [given.text(i) for i in (range(n) if ids is None else ids)]
   if len(ids) != n:
     raise ValueError(f'{where}: {len(ids)} ids for {n} examples; give one each')
   if len(set(ids)) != n:
@@ -243,32 +258,39 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
 
 
 def _images(images, what):
-  try:
-    images = images if isinstance(images, np.memmap) else np.asarray(images)
-  except ValueError:
-    raise ValueError(f'{what} differ in shape; resize them to one shape, or give a folder') from None
-  if images.dtype.kind in 'OSU':
-    raise ValueError(f"{what} are no pixels but {images.dtype}: give a folder's path, or an array uint8 [N,H,W,Ch]")
-  if images.dtype != np.uint8:
-    mend = '(images * 255).round().astype(np.uint8) if they lie in 0 to 1' if images.dtype.kind == 'f' else (
-        'images.astype(np.uint8) if they lie in 0 to 255')
-    raise ValueError(f'{what} are {images.dtype}, not uint8; convert them: {mend}')
+  images = given.array(images, what)
+  if images.dtype.kind in 'OSUV':
+    raise ValueError(f"{what} are no pixels but {images.dtype}: give a folder's path, a list or one column of paths, "
+                     'or an array uint8 [N,H,W,Ch]')
+  if images.ndim == 2 and images.size:
+    mend = ('reshape them: images.reshape(-1, height, width)' if images.dtype == np.uint8 else
+            'vectors are embeddings: give embeddings=, and a file of them to --config=embeddings')
+    raise ValueError(f'{what} have shape {images.shape}, a row of numbers each and no pictures; {mend}')
   if images.ndim not in (3, 4) or not images.size:
     raise ValueError(f'{what} have shape {images.shape}; give [N,H,W] or [N,H,W,Ch] with at least one image')
+  if images.dtype != np.uint8:
+    raise ValueError(f'{what} are {images.dtype}, not uint8; convert them: {given.to_bytes(images)}')
   images = images[..., None] if images.ndim == 3 else images
   channels = images.shape[3]
   if channels not in (1, 3):
     mend = 'drop the fourth, alpha: images[..., :3]' if channels == 4 else (
-        'put channels last: images.transpose(0, 2, 3, 1)' if images.shape[1] in (1, 3) else 'convert them')
+        'put channels last: images.transpose(0, 2, 3, 1), of PyTorch images.permute(0, 2, 3, 1)'
+        if images.shape[1] in (1, 3) else 'convert them')
     raise ValueError(f'{what} have {channels} channels (shape {images.shape}), not 1 (grey) or 3 (RGB); {mend}')
   return images
 
 
 def _embeddings(embeddings, what):
-  embeddings = np.asarray(embeddings)
+  embeddings = given.array(embeddings, what)
+  if embeddings.dtype == object and embeddings.ndim == 2:
+    try:
+      embeddings = embeddings.astype(np.float32)
+    except (TypeError, ValueError):
+      raise ValueError(f'{what} hold values that are no numbers; give the columns of numbers alone, such as '
+                       'table[columns].to_numpy(np.float32)') from None
   if embeddings.dtype.kind not in 'fiu' or embeddings.ndim != 2 or not embeddings.size:
-    file = '; read a file by np.load first' if embeddings.dtype.kind in 'OSU' else ''
-    raise ValueError(f'{what} are {embeddings.dtype} {embeddings.shape}; give floats [N,D] with at least one row{file}')
+    raise ValueError(f'{what} are {embeddings.dtype} {embeddings.shape}; give floats [N,D] with at least one row'
+                     + given.to_vectors(embeddings))
   with np.errstate(over='ignore'):
     single = embeddings.astype(np.float32)
   bad = np.flatnonzero(~np.isfinite(single).all(axis=1))

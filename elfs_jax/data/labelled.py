@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from elfs_jax.data import given as given_lib
 from elfs_jax.data import labels as labels_lib
 from elfs_jax.data import npz
 
@@ -31,7 +32,7 @@ def labelled_rows(labelled, ids: Sequence[str]) -> tuple[np.ndarray, list | None
   if isinstance(labelled, (str, os.PathLike)):
     return _of_file(labelled, ids)
   given = list(labelled) if isinstance(labelled, Mapping) else _sequence(labelled)
-  rows = _rows('labelled', list(map(str, given)), ids)
+  rows = _rows('labelled', list(map(given_lib.text, given)), ids)
   return rows, list(labelled.values()) if isinstance(labelled, Mapping) else None
 
 
@@ -56,7 +57,7 @@ def _of_file(path, ids):
     given = npz.read(path, 'labelled')['labelled']
     if given.ndim != 1:
       raise ValueError(f'{path}: has shape {given.shape}; give one row of indices or ids')
-    return _rows(path, list(map(str, _sequence(given))), ids), None
+    return _rows(path, list(map(given_lib.text, _sequence(given))), ids), None
   if file.suffix != '.txt':
     raise ValueError(f'{path}: labelled examples come as .csv, .txt or .npy')
   lines = [line for line in labels_lib.text_of(path).splitlines() if line.strip()]

@@ -37,6 +37,16 @@ def choice(count: int, n: int, how: Any, beta: float | None, judged: Mapping[str
   return line if judged is None else f'{line}\n{judgement(judged)}'
 
 
+def copies(n: int, count: int, chosen: int, copies_chosen: int, duplicates: str) -> str:
+  """One line on exact copies, where there are some: how many, and how many of them are chosen and why."""
+  line = f'  {count} of {n} are exact copies of others'
+  if not copies_chosen:
+    return f'{line}; none of them is chosen'
+  if duplicates == 'keep':
+    return f'{line}; {copies_chosen} of the {chosen} chosen are, as select.duplicates=keep allows'
+  return f'{line}; {copies_chosen} of the {chosen} chosen are, since no more than {n - count} are distinct'
+
+
 def written(workdir: Any, skipped: Sequence) -> str:
   """Where the coreset is, and the list of files that could not be read."""
   lines = [f'coreset in {workdir / "coreset.csv"}']
@@ -123,7 +133,8 @@ def facts(config: Any, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
            ('clusters', f'{metrics["num_classes"]}{guessed}'), ('method', metrics['method']),
            ('score', config.select.score), ('beta', 'none' if metrics['beta'] is None else f'{metrics["beta"]:g}'),
            ('seed', str(config.seed)), ('device', f'{metrics["devices"]} x {metrics["device"]}'),
-           ('skipped files', str(metrics['skipped']))]
+           ('skipped files', str(metrics['skipped'])),
+           ('exact copies', f'{metrics["copies"]:,}, {metrics["copies_chosen"]:,} of them chosen')]
   return found + [(name.replace('_', ' '), f'{value:.3f}') for name, value in metrics.get('quality', {}).items()]
 
 

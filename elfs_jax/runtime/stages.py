@@ -11,6 +11,7 @@ its parameters what else it needs of the run:
 
 All other parameters decide the result, those that keep their defaults too, and are part of the key.
 """
+import contextlib
 import inspect
 import pathlib
 import time
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from elfs_jax.runtime import artifacts, hosts, mesh
+from elfs_jax.runtime import artifacts, hosts, mesh, stopping
 from elfs_jax.runtime import rows as rows_lib
 from elfs_jax.runtime.hosts import check_same, on_each, on_lead  # noqa: F401 (for who runs stages)
 
@@ -85,7 +86,9 @@ def stage(run: Run, name: str, function: Callable, /, *, version: int = 1, **arg
 
   def compute():
     plain = {n: a.value if isinstance(a, Known) else a for n, a in arguments.items()}
-    return _named(function(**plain, **_supplied(run, asked, checkpoint, rows)))
+    supplied = _supplied(run, asked, checkpoint, rows)
+    with stopping.training() if 'on_epoch' in supplied else contextlib.nullcontext():
+      return _named(function(**plain, **supplied))
 
   def reuse():
     return rows.kept() if 'on_disk' in asked else artifacts.kept(path, key)
@@ -156,7 +159,9 @@ def _resumable(run, checkpoint):
   if state is not None:
     run.say(GOING_ON)
   def on_epoch(epoch, state):
-    if hosts.from_lead(checkpoint.due):
+    if hosts.from_lead(lambda: stopping.asked() or checkpoint.due()):
       whole = jax.tree.map(mesh.gather, state)
       hosts.from_lead(lambda: checkpoint.save(epoch, whole))
+    if stopping.asked():
+      stopping.leave()
   return {'state': state, 'on_epoch': on_epoch}

@@ -13,7 +13,7 @@ EXTENSIONS = frozenset('.apng .avif .bmp .dib .gif .heic .heif .ico .j2k .jfif .
 SIZE = 64
 
 
-def read(path, *, size=None, progress=None, cache=None, labels=None, test='none') -> dict:
+def read(path, *, size=None, progress=None, cache=None, labels=None, test='none', names=None) -> dict:
   """Decode every image of a folder to RGB: the shorter side becomes `size` pixels, then the centre is cut out.
 
   With `test` auto, a folder whose images all lie in train/ and test/ (or valid/, or all three; `parts.of`) is chosen
@@ -26,6 +26,7 @@ def read(path, *, size=None, progress=None, cache=None, labels=None, test='none'
     cache: a folder that keeps what was decoded for the next time, or None.
     labels: `folders` where they are the labels, or anything else.
     test: auto, or none: all images are chosen from.
+    names: the files to read, paths that are absolute or start at the folder; default all images in it.
   Returns: a dict of `images` uint8 [N,size,size,3], a memory map; `ids` [N], paths relative to the folder and sorted;
     `skipped`, a list of (path, reason) of files that are no images or are cut short; `root`, `decode`, `content`;
     with a test set `test_images` and `test_ids`; `note`, a line on it.
@@ -33,7 +34,8 @@ def read(path, *, size=None, progress=None, cache=None, labels=None, test='none'
   """
   size = SIZE if size is None else int(size)
   root = pathlib.Path(path).expanduser()
-  entries, tests, note = _parted(path, listing(path), test, str(labels) == 'folders')
+  entries = listing(path) if names is None else [_named(root, name) for name in names]
+  entries, tests, note = _parted(path, entries, test, str(labels) == 'folders')
   entries = entries + tests
   found = files.decode_all(entries, lambda i: _row(root, entries[i], size), (size, size, 3), cache=cache,
                            key=('folder', os.path.realpath(root)), progress=progress)
@@ -119,6 +121,13 @@ def _entry(file, root):
   except OSError:  # A dangling link: reading it lists it as skipped.
     stat = file.lstat()
   return files.Entry(file.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns)
+
+
+def _named(root, name):
+  if not (root / name).is_file():
+    raise FileNotFoundError(f'{name}: no such file; give paths of image files that are absolute or start at {root}')
+  stat = (root / name).stat()
+  return files.Entry(name, stat.st_size, stat.st_mtime_ns)
 
 
 def _row(root, entry, size):
