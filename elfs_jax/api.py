@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Coreset:
   """The chosen examples and what led to them. In a notebook it shows its report."""
   indices: np.ndarray             # int64 [n], hardest first
-  scores: dict[str, np.ndarray]   # name -> float32 [N]: aum, forgetting, correctness, el2n
+  scores: dict[str, np.ndarray]   # name -> float32 [N]: those of `elfs_jax.scores.SCORES`
   pseudo_labels: np.ndarray       # int32 [N]
   beta: float | None              # the fraction left out at the hard end; None for methods without
   workdir: pathlib.Path           # with coreset.csv, report.html and the rest

@@ -18,6 +18,7 @@ from elfs_jax import cluster, data, encoders, select
 from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
 from elfs_jax.embed import scaling
 from elfs_jax.scores import SCORES
+from elfs_jax.training.initial import INITS
 from elfs_jax.training.networks import NETWORKS
 
 PACKAGE = pathlib.Path(__file__).parent
@@ -47,6 +48,7 @@ def _training(network: str) -> dict[str, Field]:
                     whole(0, none=True)),
       'flip': Field(False, 'a mirror image shows the same thing: some views are mirrored', flag()),
       'resized_crop': Field(False, 'crops of random size, as on ImageNet, in place of padding', flag()),
+      'init': Field('he', 'what the weights start from', one_of(INITS)),
   }
 
 

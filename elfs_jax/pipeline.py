@@ -225,8 +225,9 @@ def _cluster(run, config, embeddings, near):
   given = {'embeddings': embeddings, 'neighbors': near, 'num_classes': classes, 'seed': config.seed}
   found, scores = {}, {}
   for name in cluster.CLUSTERINGS if settings.method == 'auto' else (settings.method,):
-    function = table.load(cluster.CLUSTERINGS[name].function)
-    made = stage(run, f'cluster_{name}', function, **table.accepted(function, settings, given))
+    entry = cluster.CLUSTERINGS[name]
+    function = table.load(entry.function)
+    made = stage(run, f'cluster_{name}', function, version=entry.version, **table.accepted(function, settings, given))
     found[name] = made['labels'] if isinstance(made, dict) else made
   if len(found) > 1:
     scores = {name: cluster.information(labels, near) for name, labels in found.items()}

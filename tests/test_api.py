@@ -97,7 +97,8 @@ def test_a_coreset_shows_what_it_is(tiny, blobs, tmp_path, capsys):
                                                                                      for i in coreset.indices]
   assert all(path.is_file() for path in coreset.paths) and coreset.forecast is None
   frame = coreset.to_frame()
-  assert list(frame.columns) == ['index', 'id', 'pseudo_label', 'aum', 'correctness', 'el2n', 'forgetting']
+  names = ['aum', 'aum_logits', 'correctness', 'el2n', 'forgetting']
+  assert list(frame.columns) == ['index', 'id', 'pseudo_label', *names]
   rows = [line.split(',') for line in (out / 'coreset.csv').read_text().splitlines()[1:]]
   assert frame['id'].tolist() == [row[2] for row in rows]
   assert frame['aum'].tolist() == [float(row[4]) for row in rows]

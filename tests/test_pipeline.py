@@ -28,7 +28,8 @@ def test_artifacts_agree_with_each_other(tiny, blobs, tmp_path):
   for row in rows:
     i = int(row['index'])
     assert row['id'] == str(i) and int(row['pseudo_label']) == scores['pseudo_label'][i]
-    assert all(np.float32(row[name]) == scores[name][i] for name in ('aum', 'forgetting', 'el2n', 'correctness'))
+    names = ('aum', 'forgetting', 'el2n', 'correctness', 'aum_logits')
+    assert all(np.float32(row[name]) == scores[name][i] for name in names)
   assert np.load(tmp_path / 'embeddings.npy').shape[0] == len(np.load(tmp_path / 'pseudo_labels.npy')) == 120
   assert json.loads((tmp_path / 'metrics.json').read_text())['accuracy']['random'] == metrics['accuracy']['random']
   assert json.loads((tmp_path / 'config.json').read_text())['select']['budget'] == '10%'

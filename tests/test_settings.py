@@ -12,18 +12,20 @@ from elfs_jax.training import recipe as recipes
 def test_every_settings_file_can_be_read():
   for path in sorted((ROOT / 'configs').glob('*.py')):
     config = config_lib.read(path)
-    name = {'benchmark': 'digits', 'icons': 'folder'}.get(path.stem, path.stem)
+    name = {'benchmark': 'digits', 'icons': 'folder', 'cinic10': 'folder'}.get(path.stem, path.stem)
     assert config.is_locked and config.data.name == name, path
 
 
 SMALL_IMAGES = {'network': 'resnet18', 'batch': 256, 'learning_rate': 0.1, 'final_rate': 1e-4, 'momentum': 0.9,
-                'nesterov': True, 'weight_decay': 5e-4, 'crop': 4, 'flip': True, 'resized_crop': False}
+                'nesterov': True, 'weight_decay': 5e-4, 'crop': 4, 'flip': True, 'resized_crop': False, 'init': 'he'}
+BARE = SMALL_IMAGES | {'crop': 0, 'flip': False}
 IMAGENET = SMALL_IMAGES | {'network': 'resnet34', 'nesterov': False, 'weight_decay': 1e-4, 'resized_crop': True}
 
 
 @pytest.mark.parametrize('name, training, epochs, steps', [
     ('cifar10', SMALL_IMAGES, 200, 40_000), ('cifar100', SMALL_IMAGES, 200, 40_000),
-    ('stl10', SMALL_IMAGES, 200, 40_000), ('imagenet', IMAGENET, 60, 300_000)])
+    ('stl10', SMALL_IMAGES, 200, 40_000), ('cinic10', SMALL_IMAGES, 200, 40_000), ('svhn', BARE, 200, 40_000),
+    ('imagenet', IMAGENET, 60, 300_000)])
 def test_the_published_settings(name, training, epochs, steps):
   """The tables of DESIGN section 5: TEMI's, and ELFS's training."""
   config = config_lib.read(ROOT / f'configs/{name}.py')
@@ -38,6 +40,30 @@ def test_the_published_settings(name, training, epochs, steps):
   assert temi.learning_rate == pytest.approx(1e-4 * 1024 / 256)
   assert config.neighbors.k is None and pipeline.NEIGHBORS == 50
   assert temi.num_classes == {'cifar100': 100, 'imagenet': 1000}.get(name, 10)
+
+
+PAPER = {'cifar10': ('torch', 1, 0.4, None), 'cifar100': ('torch', 1, 'auto', None),
+         'stl10': ('torch', 1, 'auto', None), 'svhn': ('torch', 1, 'auto', None), 'cinic10': ('torch', 1, 'auto', 32),
+         'imagenet': ('torchvision', 2, 0.3, 224)}
+
+
+@pytest.mark.parametrize('name', PAPER)
+def test_the_variant_paper_differs_in_what_is_documented(name):
+  plain, paper = (dict(config_lib._leaves(config_lib.read(f'{name}{colon}'))) for colon in ('', ':paper'))
+  init, shards, beta, size = PAPER[name]
+  expected = plain | {
+      'embed.method': 'dino_vitb16', 'mesh.shards': shards, 'proxy.init': init, 'evaluate.init': init,
+      'select.beta': beta, 'judge.betas': (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), 'data.size': size}
+  assert paper == expected
+  assert dict(config_lib._leaves(config_lib.read(f'benchmark:{name}:paper'))) == expected | dict(
+      config_lib._leaves(config_lib.benchmark(), 'benchmark.'))
+
+
+def test_an_unknown_variant_ends_in_one_line():
+  for given in ('cifar10:papre', 'benchmark:cifar10:papre'):
+    with pytest.raises(ValueError, match=f"--config={given}: .*'papre' is no variant") as error:
+      config_lib.read(given)
+    assert '\n' not in str(error.value)
 
 
 def test_what_is_left_open_follows_the_data(tiny):

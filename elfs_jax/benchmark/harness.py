@@ -175,7 +175,8 @@ def _what_is_compared(config, encoder, content):
   clusterings = cluster.CLUSTERINGS if method == 'auto' else (method,)
   functions = [judge.verdict, judge.grade, cluster.independent, cluster.estimate_num_classes, proxy.dynamics_scores,
                *(tables.load(cluster.CLUSTERINGS[name].function) for name in clusterings)]
-  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, content,
+  versions = [cluster.CLUSTERINGS[name].version for name in clusterings]
+  more = [versions, config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, content,
           stages.constants_of(functions), select.constants(config.select.method)]
   name = config.data.name
   if name in ('folder', 'arrays', 'embeddings'):  # These say only how it is read.

@@ -29,6 +29,7 @@ class Recipe(NamedTuple):
   crop: int = 4
   flip: bool = False
   resized_crop: bool = False
+  init: str = 'he'
 
 
 def with_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
