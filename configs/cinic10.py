@@ -1,7 +1,7 @@
 """CINIC-10 (arXiv 1810.03505), with the hyper-parameters of ELFS (arXiv 2406.04273; eltsai/elfs).
 
-ELFS chooses among the train and valid parts together, 180,000 images, and tests on the test part. Unpack it and move
-what is in each folder of `valid/` to the same one of `train/`.
+ELFS chooses among the train and valid parts together, 180,000 images, and tests on the test part. Its folder as it is
+unpacked is read so.
 
   elfs-jax --config=cinic10 --config.data.path=FOLDER --config.select.budget=10%   # with train/, valid/ and test/
 
