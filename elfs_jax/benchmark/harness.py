@@ -100,8 +100,8 @@ def _classifier(rows):
 
 def _check(dataset, config):
   """Refuse, before any work, what can't be compared. Raises: ValueError."""
-  if dataset.labels is None:
-    raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
+  if dataset.labels is None or (dataset.labels < 0).any():
+    raise ValueError('a benchmark measures accuracy and needs labels of all: give data.labels, or a set that has them')
   config_lib.check(config)
   if importlib.util.find_spec('matplotlib') is None:
     raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")

@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from elfs_jax import table
 from elfs_jax.data import decode as decoding
 from elfs_jax.data import labels as labels_lib
-from elfs_jax.data import sources
+from elfs_jax.data import room, sources
 from elfs_jax.data.labelled import labelled_rows
 
 BLOCK = 1 << 26  # Bytes of an array that are digested at a time.
@@ -28,7 +27,7 @@ class Dataset:
   """
   images: np.ndarray | None  # uint8 [N,H,W,Ch], Ch 1 (grey) or 3 (RGB); of files a read-only np.memmap at `data.size`
   ids: list[str]  # [N] unique: a posix path relative to the folder, else str(index) or the maker's
-  labels: np.ndarray | None = None  # int32 [N]
+  labels: np.ndarray | None = None  # int32 [N], -1 where there is none
   embeddings: np.ndarray | None = None  # float32 [N,D]
   test_images: np.ndarray | None = None  # uint8 [M,H,W,Ch]
   test_labels: np.ndarray | None = None  # int32 [M]
@@ -38,6 +37,7 @@ class Dataset:
   labelled: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [m]: labelled already
   labelled_labels: list | None = None  # [m], as they were given
   root: str | None = None  # the folder that the ids are paths in, where they are
+  notes: list[str] = dataclasses.field(default_factory=list)  # what a run says of how the data were read
   fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for
 
   def pixels(self, rows: Sequence[int] | np.ndarray, size: int | None = None, progress: Callable | None = None
@@ -57,6 +57,8 @@ class Dataset:
     rows = np.arange(len(self.images))[np.asarray(rows, np.int64)]
     if size is None or self.images.shape[1:3] == (size, size):
       return np.asarray(self.images[rows])
+    room.need_memory(len(rows) * size * size * self.images.shape[3], f'{len(rows):,} images at {size} pixels',
+                     'ask for fewer at a time, or a smaller size')
     decode = self.decode or (lambda row, size: decoding.resize(self.images[row], size))
     out = np.empty((len(rows), size, size, self.images.shape[3]), np.uint8)
     def one(i):
@@ -89,7 +91,8 @@ def fingerprint(array: np.ndarray) -> str:
   return digest.hexdigest()
 
 
-def load(name: str, path=None, *, images=None, labels=None, labelled=None, size: int | None = None, cache=None,
+def load(name: str, path=None, *, images=None, labels=None, labelled=None, size: int | None = None,
+         value_range: Sequence[float] | None = None, max_pixels: int | None = None, cache=None,
          progress: Callable | None = None) -> Dataset:
   """Read a data set.
 
@@ -97,26 +100,32 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
     name: one of `SOURCES`, which says what each is and what `path` is to it.
     path: a file or folder.
     images: for `embeddings`: the images that they came from, an .npy, an .npz or a folder.
-    labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of
-      `labels.NAME_COLUMNS`, in any order; for a folder also the word `folders` (the parent folder's name).
+    labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of the
+      ids, in any order, for all or some; for a folder also the word `folders` (the parent folder's name).
     labelled: examples that are labelled already, as `labelled_rows` takes them.
     size: side in pixels that a folder's images (default 64) or those of TensorFlow Datasets are resized to
       (ImageNet by default 160, others not): the shorter side becomes `size`, the centre is cut out.
+    value_range: of a folder's images of more than 8 bits, the values that become black and white; default found from
+      the files, one range for all of a kind (float, 16-bit, 32-bit).
+    max_pixels: larger images of a folder are skipped; default 179 million, Pillow's bound.
     cache: a folder that keeps decoded images, so that the next run decodes only files that changed; default: they lie
       in a temporary file for as long as the data set is used.
     progress: optional; called as progress(iterable, desc=..., total=...).
   Returns: `Dataset`.
   Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
   """
-  _check_arguments(name, path, images, size)
-  fields = sources.read(name, path=path, images=images, size=size, progress=progress, cache=cache)
+  sources.check(name, path, images=images, size=size, range=value_range, max_pixels=max_pixels)
+  _check_size(size, 'data.size')
+  fields = sources.read(name, path=path, images=images, size=size, value_range=value_range, max_pixels=max_pixels,
+                        progress=progress, cache=cache)
   if str(labels) == 'folders':
     fields['labels'] = labels_lib.parents(fields.get('ids'), path if images is None else images)
     fields['class_names'] = sorted(set(fields['labels']))
   elif labels is not None:
     count = (*np.shape(fields['embeddings'] if 'embeddings' in fields else fields['images']), 0)[0]
-    ids = [str(i) for i in fields.get('ids', range(count))]
-    fields |= {'labels': labels_lib.label_file(labels, ids), 'labels_from': labels}
+    ids = _named(fields.get('ids'), count, str(path))
+    found, column = labels_lib.label_file(labels, ids, fields.get('root'))
+    fields |= {'labels': found, 'labels_from': labels, 'labels_by': column}
     fields.pop('class_names', None)
   return _dataset(where=f'{name} data' if path is None else str(path), labelled=labelled, **fields)
 
@@ -128,7 +137,7 @@ def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled
   Args:
     images: uint8 [N,H,W] or [N,H,W,Ch], Ch 1 or 3.
     embeddings: real numbers [N,D]; images, embeddings or both.
-    labels: N class indices or class names.
+    labels: N class indices or class names; None where there is none.
     ids: N unique names; default the index.
     labelled: examples that are labelled already, as `labelled_rows` takes them.
     test_images, test_labels: a test set, as `images` and `labels`.
@@ -148,8 +157,9 @@ def with_embeddings(dataset: Dataset, embeddings) -> Dataset:
 
 def with_labels(dataset: Dataset, labels) -> Dataset:
   """The data with N class indices or names, which a comparison uses. Raises: ValueError."""
-  indices, class_names = labels_lib.class_indices(labels, len(dataset.ids), None, 'labels')
-  return dataclasses.replace(dataset, labels=indices, class_names=class_names)
+  indices, class_names = labels_lib.class_indices(labels, len(dataset.ids), None, 'labels', partial=True)
+  return dataclasses.replace(dataset, labels=indices, class_names=class_names,
+                             notes=dataset.notes + labels_lib.notes(indices, None))
 
 
 def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
@@ -158,29 +168,12 @@ def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
   Args: labelled: as `labelled_rows` takes them; labels: one for each of them, where they do not come with it.
   Raises: FileNotFoundError or ValueError, in one line.
   """
-  rows, own = labelled_rows(labelled, dataset.ids)
+  rows, own = labelled_rows(labelled, dataset.ids, dataset.root)
   if labels is not None:
     own = list(labels)
     if len(own) != len(rows):
       raise ValueError(f'labels= has {len(own)} labels for {len(rows)} examples in labelled=; give one each')
   return dataclasses.replace(dataset, labelled=rows, labelled_labels=own)
-
-
-def _check_arguments(name, path, images, size):
-  table.check_name(sources.NAMES, 'data.name', name)
-  source = sources.SOURCES[name]
-  if path in (None, '') and source.path == 'needed':
-    raise ValueError(f'data.name={name!r} needs data.path: {source.path_help}')
-  if path is not None and source.path == 'none':
-    raise ValueError(f"data.path={str(path)!r} is not read by data.name={name!r}: use configs/folder.py, "
-                     'configs/arrays.py or configs/embeddings.py for your own data')
-  if images is not None and not source.images:
-    takers = ' or '.join(repr(other) for other, entry in sources.SOURCES.items() if entry.images)
-    raise ValueError(f'data.images={str(images)!r} goes with data.name={takers}; here images are data.path')
-  if size is not None and not source.sized:
-    takers = ', '.join(other for other, entry in sources.SOURCES.items() if entry.sized)
-    raise ValueError(f'data.size={size} is for {takers}; resize {name!r} yourself')
-  _check_size(size, 'data.size')
 
 
 def _check_size(size, what='size'):
@@ -190,7 +183,7 @@ def _check_size(size, what='size'):
 
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
              class_names=None, skipped=(), decode=None, content=None, root=None, labelled=None, where='input',
-             labels_from=None):
+             labels_from=None, labels_by=None, notes=()):
   """The one validator: checked arrays of matching lengths -> Dataset. `content`: the fingerprint of files."""
   if images is None and embeddings is None:
     raise ValueError('give images (uint8 [N,H,W,Ch]), embeddings (float [N,D]) or both')
@@ -205,14 +198,16 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   if embeddings is not None and len(embeddings) != n:
     raise ValueError(f'{where}: {len(embeddings)} embeddings but {n} images{missing}; give one row for each image')
   if labels is not None:
-    labels, class_names = labels_lib.class_indices(labels, n, class_names, f'{labels_from or where}: labels', missing)
+    labels, class_names = labels_lib.class_indices(labels, n, class_names, f'{labels_from or where}: labels', missing,
+                                                   partial=True)
+    notes = [*notes, *labels_lib.notes(labels, labels_by)]
   if test_images is not None:
     test_images = _images(test_images, f'{where}: test_images')
     test_labels, class_names = labels_lib.class_indices(test_labels, len(test_images), class_names,
                                                         f'{where}: test_labels')
     if images is not None and test_images.shape[1:] != images.shape[1:]:
       raise ValueError(f'{where}: test_images are {test_images.shape[1:]}, images {images.shape[1:]}; make them equal')
-  ids = [str(i) for i in (range(n) if ids is None else ids)]
+  ids = _named(ids, n, where)
   if len(ids) != n:
     raise ValueError(f'{where}: {len(ids)} ids for {n} examples; give one each')
   if len(set(ids)) != n:
@@ -221,10 +216,17 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   decides, what = (images, 'images') if embeddings is None else (embeddings, 'embeddings')
   if n > 1 and all(np.array_equal(one, decides[0]) for one in decides[1:]):
     raise ValueError(f'{where}: all {n} {what} are the same; there is nothing to choose between')
-  labelled, labelled_labels = labelled_rows(labelled, ids)
+  labelled, labelled_labels = labelled_rows(labelled, ids, root)
   known = {} if content is None else {id(images): (images, content)}
   return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped), decode,
-                 labelled, labelled_labels, root, known)
+                 labelled, labelled_labels, root, list(notes), known)
+
+
+def _named(ids, n, where):
+  """Ids as strings; the index where there are none."""
+  if isinstance(ids, np.ndarray) and ids.ndim != 1:
+    raise ValueError(f'{where}: ids have shape {ids.shape}; give one row of names')
+  return [str(i) for i in (range(n) if ids is None else ids)]
 
 
 def _images(images, what):
