@@ -32,6 +32,8 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   _check(dataset, config)
   if stages.several_hosts():
     raise ValueError('the benchmark runs on one host: leave out --hosts')
+  for line in dataset.notes:
+    say(line)
   with store.held(workdir):
     return _run(dataset, config, table, workdir, say, progress)
 

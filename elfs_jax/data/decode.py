@@ -5,6 +5,7 @@ import ctypes
 import functools
 import hashlib
 import io
+import math
 import os
 import pathlib
 import re
@@ -58,18 +59,23 @@ PIXELS, FILES = Budget(min(1 << 30, max(LARGE, room.memory() // 4))), Budget(1 <
 
 def file_content(path) -> bytes:
   """All bytes of a file. Every file of images is opened here. Raises: OSError, ValueError if it is no regular file."""
-  refuse_irregular(path)
-  file = pathlib.Path(path)
-  room.need_memory(file.stat().st_size, 'this file', 'free some, or leave it out')
-  return file.read_bytes()
+  size = refuse_irregular(path)
+  if size >= LARGE:
+    room.need_memory(size, 'this file', 'free some, or leave it out')
+  return pathlib.Path(path).read_bytes()
 
 
-def refuse_irregular(path) -> None:
-  """Raises: ValueError for what would be waited for or never ends: a named pipe, a socket, a device."""
-  mode = os.stat(path).st_mode
+def refuse_irregular(path) -> int:
+  """The size of a regular file in bytes.
+
+  Raises: OSError; ValueError for what would be waited for or never ends: a named pipe, a socket, a device.
+  """
+  found = os.stat(path)
+  mode = found.st_mode
   if not stat.S_ISREG(mode):
     kinds = {stat.S_IFIFO: 'a named pipe', stat.S_IFSOCK: 'a socket', stat.S_IFDIR: 'a folder'}
     raise ValueError(f'{kinds.get(stat.S_IFMT(mode), "a device")}, not a regular file')
+  return found.st_size
 
 
 def digest(content) -> bytes:
@@ -166,7 +172,7 @@ def _shrunk(image, size, black_white):
   from PIL import Image, ImageOps
   image.load()
   (left, top, side), factor = _centre(image, size)
-  x0, y0, x1, y1 = int(left), int(top), -int(-left - side // 1), -int(-top - side // 1)
+  x0, y0, x1, y1 = math.floor(left), math.floor(top), math.ceil(left + side), math.ceil(top + side)
   small = Image.new('RGB', (-(-(x1 - x0) // factor), -(-(y1 - y0) // factor)))
   rows = max(1, STRIP // (x1 - x0) // factor) * factor
   for y in range(y0, y1, rows):

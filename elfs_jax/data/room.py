@@ -53,10 +53,12 @@ def _available():
 
 def _in_container():
   root = pathlib.Path('/sys/fs/cgroup')
-  for most, used in (('memory.max', 'memory.current'),
-                     ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes')):
+  for most, used, told in (('memory.max', 'memory.current', 'memory.stat'), (
+      'memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes', 'memory/memory.stat')):
     try:
-      return int((root / most).read_text()) - int((root / used).read_text())
+      shares = dict(line.split() for line in (root / told).read_text().splitlines())
+      cached = int(shares.get('active_file', 0)) + int(shares.get('inactive_file', 0))  # Files, dropped when needed.
+      return int((root / most).read_text()) - int((root / used).read_text()) + cached
     except (OSError, ValueError):  # Another version of it, or 'max', no bound.
       continue
   return UNKNOWN
