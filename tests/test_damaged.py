@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-COUNT, SECONDS, MEMORY = 2_000, 60, 2 << 30
+COUNT, SECONDS, MEMORY = 2_000, 300, 2 << 30
 
 
 def damage(seed, count, seconds):

@@ -67,6 +67,16 @@ def test_files_of_numpy(tmp_path):
   assert rows_of(tmp_path / 'l.npy') == ([2], None)
 
 
+def test_a_number_is_an_index_before_it_is_a_name_without_its_ending(tmp_path):
+  ids = ['0.png', '1.png', '10.png', '2.png']
+  assert rows_of([2, 3], ids) == ([2, 3], None) and rows_of(['2.png'], ids) == ([3], None)
+  (tmp_path / 'l.csv').write_text('id\n2\n1\n')
+  assert rows_of(tmp_path / 'l.csv', ids) == ([2, 1], None)
+  (tmp_path / 'l.csv').write_text('image,label\n2,x\n1,y\n')
+  with pytest.raises(ValueError, match="no example is called '2', as column 'image' has it.*'0.png'"):
+    data.labelled_rows(tmp_path / 'l.csv', ids)
+
+
 def test_an_index_column_holds_no_ids(tmp_path):
   (tmp_path / 'l.csv').write_text('index\n0\n1\n')
   assert rows_of(tmp_path / 'l.csv', ['1', '0', '5']) == ([0, 1], None)

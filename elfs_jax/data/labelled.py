@@ -15,7 +15,8 @@ COLUMNS = (*labels_lib.NAME_COLUMNS, 'index')
 def labelled_rows(labelled, ids: Sequence[str], root: str | None = None) -> tuple[np.ndarray, list | None]:
   """Find the examples that are labelled already.
 
-  Where all that is given are ids, they are taken as ids, compared as `names.find` does; else all must be indices.
+  Where all that is given are ids, they are taken as ids, compared as `names.find` does, numbers as strings; else all
+  must be indices.
 
   Args:
     labelled: a .csv (with a column of ids, or else `index`, and perhaps `label`), a .txt (an id or an index a line) or
@@ -85,7 +86,7 @@ def _column_of_ids(path, header, rows, ids, root):
   if 'index' in header:
     columns = {i: values for i, values in columns.items()
                if header[i] in labels_lib.NAME_COLUMNS or not names.are_numbers(values)}
-  found = labels_lib.name_column(path, header, columns, ids, root)
+  found = labels_lib.name_column(path, header, columns, ids, root, numbers_count=True)
   if found is not None:
     return found[0]
   for name in ('index', *labels_lib.NAME_COLUMNS):
@@ -97,7 +98,10 @@ def _column_of_ids(path, header, rows, ids, root):
 
 def _rows(what, given, ids, root, indices=False):
   """Strings -> int64 rows; `indices`: they are no ids."""
-  rows = [names.UNKNOWN] * len(given) if indices else names.find(given, ids, root)
+  if indices:
+    rows = [names.UNKNOWN] * len(given)
+  else:  # A number is an index before it is the name of a file without its ending.
+    rows = names.find_exact(given, ids) if names.are_whole(given) else names.find(given, ids, root)
   if names.UNKNOWN in rows:
     numbers = [_index(name, len(ids)) for name in given]
     unknown = next((name for name, row, number in zip(given, rows, numbers)

@@ -100,20 +100,21 @@ def _cells(rows, column):
 
 
 def name_column(path, header: Sequence[str], columns: dict[int, list[str]], ids: Sequence[str],
-                root: str | None) -> tuple[int, list[int]] | None:
+                root: str | None, *, numbers_count: bool = False) -> tuple[int, list[int]] | None:
   """The column whose values are the ids, whatever it is called, and the row of each value as `names.find` has it.
 
   A column of whole numbers may only count the rows. It is taken after one of words, and only if all are ids and no two
   are the same, or if it is called one of NAME_COLUMNS.
 
-  Args: columns: number of a column -> its values; the rest as `label_file` has it.
+  Args: columns: number of a column -> its values; numbers_count: whole numbers may be indices, so that they are ids
+    only as these are spelled; the rest as `label_file` has it.
   Returns: None where there is none. Raises: ValueError where two columns hold ids, and differ.
   """
   found = {}
   for i, values in columns.items():
-    rows = names.find(values, ids, root)
-    count = len({row for row in rows if row >= 0})
     usual, words = header[i] in NAME_COLUMNS, not names.are_whole(values)
+    rows = names.find(values, ids, root) if words or not numbers_count else names.find_exact(values, ids)
+    count = len({row for row in rows if row >= 0})
     if count and (usual or words or count == len(values)):
       found[i] = (words, count, usual), rows
   if not found:

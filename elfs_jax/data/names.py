@@ -19,8 +19,7 @@ def find(names: Sequence[str], ids: Sequence[str], root: str | None = None) -> l
   Args: names; ids: [N] unique; root: the folder that the ids are paths in, or None.
   Returns: for each name its row, `UNKNOWN` or `AMBIGUOUS`.
   """
-  exact = {name: row for row, name in enumerate(ids)}
-  rows = [exact.get(name, exact.get(name.strip(), UNKNOWN)) for name in names]
+  rows = find_exact(names, ids)
   if UNKNOWN not in rows:
     return rows
   forms, known = [_form(name) for name in names], _table([_form(name) for name in ids])
@@ -32,6 +31,12 @@ def find(names: Sequence[str], ids: Sequence[str], root: str | None = None) -> l
     if any(row != UNKNOWN for row in found):
       return found
   return looked_up('', _table([_form(name).rpartition('/')[2] for name in ids]))
+
+
+def find_exact(names: Sequence[str], ids: Sequence[str]) -> list[int]:
+  """`find` of names that are spelled as the ids are; white space around them does not count."""
+  rows = {name: row for row, name in enumerate(ids)}
+  return [rows.get(name, rows.get(name.strip(), UNKNOWN)) for name in names]
 
 
 def refuse_ambiguous(what, names: Sequence[str], rows: Sequence[int]) -> None:
