@@ -73,7 +73,7 @@ def test_one_range_for_the_folder(tmp_path, kind, ending, low, high):
   expected = ((values - black) / (white - black) * 255).clip(0, 255)
   assert np.abs(dataset.images[..., 0] - expected).max() <= 1
   assert len(np.unique(dataset.images)) > min(200, 0.9 * len(np.unique(values.round(6))))
-  name = {'float32': 'float', 'uint16': '16-bit', 'int32': '32-bit'}[kind]
+  name = {'float32': 'float', 'uint16': '16-bit', 'int32': '32-bit'}[kind] + {'tif': ' TIFF', 'png': ' PNG'}[ending]
   assert dataset.notes == [f'6 {name} images: values from {black:g} to {white:g} become black to white; '
                            'data.range=LOW,HIGH sets others']
   again = dataset.pixels(range(6), 12)[..., 0]
@@ -88,7 +88,7 @@ def test_a_range_can_be_set_and_8_bits_are_as_they_are(tmp_path):
   dataset = data.load('folder', tmp_path / 'x', size=24, value_range=(0, 2))
   assert np.abs(dataset.images[0, ..., 0] - scene(0) * 127.5).max() <= 1 and dataset.images[1].max() == 255
   assert (dataset.images[2, ..., 0] == np.asarray(grey)).all()
-  assert dataset.notes[0].startswith('2 float images: values from 0 to 2 ')
+  assert dataset.notes[0].startswith('2 float TIFF images: values from 0 to 2 ')
   fails(lambda: data.load('folder', tmp_path / 'x', value_range=(2, 2)), 'data.range=(2, 2)', 'smaller first')
   fails(lambda: data.load('digits', value_range=(0, 2)), 'data.range=(0, 2)', "'digits'")
   done = launch('--config=folder', f'--config.data.path={tmp_path}/x', '--config.data.range=5,1')
@@ -124,16 +124,28 @@ def test_a_cache_holds_what_was_read_by_the_same_range(tmp_path, monkeypatch):
   assert load()[1] == []
 
 
+def test_each_kind_of_file_has_its_own_range(tmp_path):
+  """Pillow stretches the 12 bits of a PGM to 16, those of a PNG not."""
+  values = [(scene(i) * 4095).round().astype(np.uint16) for i in range(3)]
+  for i, value in enumerate(values):
+    Image.fromarray(value).save(tmp_path / f'{i}.png')
+    (tmp_path / f'{i}.pgm').write_bytes(b'P5 24 24 4095\n' + value.astype('>u2').tobytes())
+  dataset = data.load('folder', tmp_path, size=24)
+  images = dataset.images.astype(int)
+  assert dataset.ids[:2] == ['0.pgm', '0.png'] and np.abs(images[::2] - images[1::2]).max() <= 1
+  assert [note.split(':')[0] for note in dataset.notes] == ['3 16-bit PNG images', '3 16-bit PPM images']
+
+
 def test_a_range_depends_on_the_files_alone(tmp_path, monkeypatch):
   """Of many files a sample is read, the same one whatever the order in which threads come."""
   names = [f'{i:03}.tif' for i in range(200)]
   for i, name in enumerate(names):
     Image.fromarray(np.full((2, 2), i, np.float32)).save(tmp_path / name)
-  found = {ranges.finder(tmp_path, names, None, None)('float') for _ in range(2)}
+  found = {ranges.finder(tmp_path, names, None, None)('float TIFF') for _ in range(2)}
   assert len(found) == 1
   low, high = found.pop()
   assert 0 <= low < 25 and 175 < high <= 199
-  assert ranges.finder(tmp_path, names[:3], None, None)('16-bit') == (0, 65535)  # There are none.
+  assert ranges.finder(tmp_path, names[:3], None, None)('16-bit TIFF') == (0, 65535)  # There are none.
 
 
 # What is no picture
@@ -269,7 +281,7 @@ def test_a_large_picture_is_what_it_would_be_whole(mode, width, height, monkeypa
   else:
     image = image.convert(mode)
   content = encoded(image, 'TIFF' if mode in ('F', 'CMYK') else 'PNG', orientation=6)
-  span = {'16-bit': (0, 65535), 'float': (0, 255)}.__getitem__
+  span = {'16-bit PNG': (0, 65535), 'float TIFF': (0, 255)}.__getitem__
   shrunk = []
   original = decode._shrunk
   monkeypatch.setattr(decode, '_shrunk', lambda *arguments: shrunk.append(1) or original(*arguments))

@@ -106,7 +106,7 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
     size: side in pixels that a folder's images (default 64) or those of TensorFlow Datasets are resized to
       (ImageNet by default 160, others not): the shorter side becomes `size`, the centre is cut out.
     value_range: of a folder's images of more than 8 bits, the values that become black and white; default found from
-      the files, one range for all of a kind (float, 16-bit, 32-bit).
+      the files, one range for all of a kind, such as 16-bit PNG.
     max_pixels: larger images of a folder are skipped; default 179 million, Pillow's bound.
     cache: a folder that keeps decoded images, so that the next run decodes only files that changed; default: they lie
       in a temporary file for as long as the data set is used.

@@ -2,33 +2,26 @@
 import concurrent.futures
 import contextlib
 import ctypes
-import functools
 import hashlib
 import io
 import math
 import os
 import pathlib
 import re
-import stat
 import threading
 import warnings
 from collections.abc import Callable
 
 import numpy as np
 
-from elfs_jax.data import room
+from elfs_jax.data import opening, room
 
 BLOCK = 32  # Images that a thread takes at a time, at most.
 LARGE = 1 << 24  # Bytes that decoding takes, from which a picture is shrunk strip by strip and its memory given back.
 GAP = 3  # How much larger than asked for a picture stays when it is shrunk by a whole number, before it is resized.
 STRIP = 1 << 20  # Pixels of a strip, about.
 ORIENTATION = 0x0112  # The EXIF tag.
-# No others: some of Pillow's plugins start another program.
-FORMATS = ('PNG', 'JPEG', 'MPO', 'GIF', 'BMP', 'DIB', 'TIFF', 'WEBP', 'ICO', 'JPEG2000', 'PPM', 'PCX', 'TGA', 'AVIF',
-           'HEIF')
 LIGHT = 'PNG', 'JPEG', 'MPO', 'GIF', 'BMP', 'DIB', 'TIFF', 'PPM', 'PCX', 'TGA'  # Decoded without further copies.
-NOMINAL = {'float': (0, 1), '16-bit': (0, 65535), '32-bit': (0, 65535)}  # Kind -> black and white, of a file alone.
-OPENING = threading.Lock()
 MOST_WORDS = 300  # Characters of what a library says.
 
 
@@ -59,23 +52,10 @@ PIXELS, FILES = Budget(min(1 << 30, max(LARGE, room.memory() // 4))), Budget(1 <
 
 def file_content(path) -> bytes:
   """All bytes of a file. Every file of images is opened here. Raises: OSError, ValueError if it is no regular file."""
-  size = refuse_irregular(path)
+  size = opening.refuse_irregular(path)
   if size >= LARGE:
     room.need_memory(size, 'this file', 'free some, or leave it out')
   return pathlib.Path(path).read_bytes()
-
-
-def refuse_irregular(path) -> int:
-  """The size of a regular file in bytes.
-
-  Raises: OSError; ValueError for what would be waited for or never ends: a named pipe, a socket, a device.
-  """
-  found = os.stat(path)
-  mode = found.st_mode
-  if not stat.S_ISREG(mode):
-    kinds = {stat.S_IFIFO: 'a named pipe', stat.S_IFSOCK: 'a socket', stat.S_IFDIR: 'a folder'}
-    raise ValueError(f'{kinds.get(stat.S_IFMT(mode), "a device")}, not a regular file')
-  return found.st_size
 
 
 def digest(content) -> bytes:
@@ -85,26 +65,21 @@ def digest(content) -> bytes:
   return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def nominal(kind: str) -> tuple[float, float]:
-  """What is black and what is white in a kind of file, where nothing else is known."""
-  return NOMINAL[kind]
-
-
-def decode(content: bytes, size: int, span: Callable[[str], tuple[float, float]] = nominal,
+def decode(content: bytes, size: int, span: Callable[[str], tuple[float, float]] = opening.nominal,
            max_pixels: int | None = None) -> np.ndarray:
   """An image file's bytes -> uint8 [size,size,3]: its first frame, upright, over white where it is transparent.
 
   The shorter side becomes `size` pixels, then the centre is cut out. Waits until the memory that it takes is free.
 
   Args:
-    span: of files of more than 8 bits: kind (float, 16-bit, 32-bit) -> the values that become black and white.
+    span: of files of more than 8 bits: kind, as `opening.kind_of` has it -> the values that become black and white.
     max_pixels: larger images are refused; None: than Pillow's own bound.
   Raises: nearly anything, as Pillow's plugins do on a broken file.
   """
-  image = open_image(io.BytesIO(content), max_pixels)
+  image = opening.open_image(io.BytesIO(content), max_pixels)
   width, height = image.size
   image.draft('RGB', (2 * size, 2 * size))  # JPEG decodes at a fraction of its size, never below this.
-  kind = kind_of(image)
+  kind = opening.kind_of(image)
   black_white = None if kind is None else span(kind)  # Before memory is held, since it may take some itself.
   # A progressive one is held whole by libjpeg all the same, in 16 bits.
   whole = 6 * width * height if image.info.get('progressive') else 0
@@ -120,43 +95,6 @@ def decode(content: bytes, size: int, span: Callable[[str], tuple[float, float]]
       image.close()  # Frees its pixels, before others get the memory.
       if large:
         _return_memory()
-
-
-def open_image(file, max_pixels: int | None = None):
-  """Pillow's image of an open file, not yet decoded; `max_pixels` as in `decode`."""
-  from PIL import Image
-  if max_pixels is None:
-    return Image.open(file, formats=_formats())
-  with OPENING:  # Pillow knows one bound, for the whole process.
-    bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-      image = Image.open(file, formats=_formats())
-    finally:
-      Image.MAX_IMAGE_PIXELS = bound
-  pixels = image.width * image.height
-  if pixels > max_pixels:
-    raise Image.DecompressionBombError(f'Image size ({pixels} pixels) exceeds limit of {max_pixels} pixels')
-  return image
-
-
-@functools.cache
-def _formats():
-  """Those of `FORMATS` that this Pillow has."""
-  from PIL import Image
-  with contextlib.suppress(ImportError):
-    import pillow_heif
-    pillow_heif.register_heif_opener()
-  Image.init()
-  return [name for name in FORMATS if name in Image.OPEN]
-
-
-def kind_of(image) -> str | None:
-  """float, 16-bit or 32-bit, of an opened image of grey values; None of one of 8 bits."""
-  if image.mode == 'F':
-    return 'float'
-  if image.mode.startswith('I;16') or image.mode == 'I' and image.format in ('PNG', 'PPM'):
-    return '16-bit'
-  return '32-bit' if image.mode == 'I' else None
 
 
 def _square(image, size, black_white):
@@ -225,8 +163,8 @@ def decode_file(path, size: int) -> np.ndarray:
 def to_rgb(image, black_white: tuple[float, float] | None = None):
   """A Pillow image of any mode -> RGB. Grey of more than 8 bits: the values `black_white` become 0 and 255."""
   from PIL import Image
-  if kind_of(image) is not None:
-    low, high = black_white or NOMINAL[kind_of(image)]
+  if opening.kind_of(image) is not None:
+    low, high = black_white or opening.nominal(opening.kind_of(image))
     grey = np.nan_to_num((np.asarray(image).astype(np.float64) - low) * (255 / ((high - low) or 1)))
     image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
   if image.has_transparency_data:

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from elfs_jax.data import decode, room
+from elfs_jax.data import decode, opening, room
 
 # What reading a damaged .npz may raise; of changed bytes also an unknown compression, or one that seems encrypted.
 DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -30,7 +30,7 @@ def read(path, needed: str, optional: tuple[str, ...] = ()) -> dict[str, np.ndar
   if file.is_dir():
     raise ValueError(f"{path}: a folder, not an .npy or .npz file of {needed}; data.name='folder' reads folders")
   try:
-    decode.refuse_irregular(file)
+    opening.refuse_irregular(file)
     with open(file, 'rb') as opened, warnings.catch_warnings():
       warnings.simplefilter('ignore')  # Of headers that old Pythons wrote.
       if opened.read(4) != b'PK\x03\x04':

@@ -1,7 +1,7 @@
 """Value ranges: what is black and what is white in images of more than 8 bits, the same for a whole folder.
 
-Within a kind of file (float, 16-bit, 32-bit) values mean the same from one picture to the next; a range for each
-picture would hide how they differ.
+Within a kind of file (such as 16-bit PNG) values mean the same from one picture to the next; a range for each picture
+would hide how they differ.
 """
 import pathlib
 import threading
@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from elfs_jax.data import decode
+from elfs_jax.data import decode, opening
 
-KINDS = 'float', '16-bit', '32-bit'
+KINDS = [f'{numbers} {name}' for numbers in opening.NOMINAL for name in opening.FORMATS]  # Of `kind_of`.
 LIKELY = '.tif', '.tiff', '.png', '.pgm', '.pnm', '.jp2', '.j2k'
 FILES = 64        # Of a kind, that a range is found from,
 VALUES = 1 << 14  # at most so many pixels of each,
@@ -39,12 +39,12 @@ def finder(root, names: Sequence[str], given: Sequence[float] | None, max_pixels
 
 def code(kind: str, span: tuple[float, float]) -> int:
   """A number above 0 that tells of what kind an image is and by which range it was read."""
-  return zlib.crc32(repr(span).encode()) << 2 | KINDS.index(kind) + 1
+  return zlib.crc32(repr(span).encode()) << 8 | KINDS.index(kind) + 1
 
 
 def kind_of_code(number: int) -> str | None:
   """The kind in a `code`; None for 0, which stands for an image of 8 bits."""
-  return KINDS[(number & 3) - 1] if number else None
+  return KINDS[(number & 255) - 1] if number else None
 
 
 def notes(codes: np.ndarray, span: Callable[[str], tuple[float, float]]) -> list[str]:
@@ -73,16 +73,16 @@ def _measure(root, names, kind, max_pixels):
         break
     if samples:
       return np.percentile(np.concatenate(samples), SHARES)
-  return decode.NOMINAL[kind]
+  return opening.nominal(kind)
 
 
 def _values(file, kind, max_pixels):
   """Some of the finite values of a file, from all over it; None where it is of another kind or can't be read."""
   try:
-    decode.refuse_irregular(file)
+    opening.refuse_irregular(file)
     with open(file, 'rb') as opened:
-      image = decode.open_image(opened, max_pixels)
-      if decode.kind_of(image) != kind:
+      image = opening.open_image(opened, max_pixels)
+      if opening.kind_of(image) != kind:
         return None
       with decode.PIXELS.hold(8 * image.width * image.height):
         values = np.asarray(image).reshape(-1)
