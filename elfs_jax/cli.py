@@ -115,6 +115,11 @@ def _run(argv):
       print(f'exported to {export.write(workdir, target)}')
   except (ValueError, OSError, FloatingPointError) as error:
     _fail(error)
+  except (MemoryError, RuntimeError) as error:
+    if isinstance(error, RuntimeError) and 'RESOURCE_EXHAUSTED' not in str(error):  # XLA's word for it.
+      raise
+    _fail(f'there is too little memory ({str(error)[:300] or "none is left"}): bring fewer or smaller images '
+          '(data.size), or smaller settings')
 
 
 def _name():

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict, config_dict
 
 from elfs_jax import cluster, data, encoders, select
 from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
+from elfs_jax.data.sources import FOLDERS
 from elfs_jax.embed import scaling
 from elfs_jax.scores import SCORES
 from elfs_jax.training.initial import INITS
@@ -23,6 +24,7 @@ from elfs_jax.training.networks import NETWORKS
 
 PACKAGE = pathlib.Path(__file__).parent
 CONFIGS = next(folder for folder in (PACKAGE / 'configs', PACKAGE.parent / 'configs') if folder.is_dir())
+MAX_WIDTH = 4096
 MAX_SEED = 2 ** 31  # scikit-learn's end at 2 ** 32, and some stages count up from it.
 
 
@@ -37,7 +39,8 @@ def _training(network: str) -> dict[str, Field]:
   """The fields that the sections `proxy` and `evaluate` share; `network`: what None means there."""
   return {
       'network': Field(None, f'what is trained; None: {network}', one_of(NETWORKS, none=True)),
-      'width': Field(16, 'channels of the network small, and a 16th of the hidden units of mlp', whole(1)),
+      'width': Field(16, 'channels of the network small, and a 16th of the hidden units of mlp',
+                     whole(1, MAX_WIDTH)),
       'batch': Field(None, 'examples a step; None: 256, or 64 below 10,000 examples', whole(1, none=True)),
       'learning_rate': Field(0.1, 'at the start, falling by a cosine', number(above=0)),
       'final_rate': Field(1e-4, 'the learning rate at the end', number(least=0)),
@@ -65,6 +68,10 @@ def _fields() -> dict[str, Field]:
       'data.labelled': Field(None, 'a file that names the examples that are labelled already: they count as covered '
                              'and are not chosen', path()),
       'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),
+      'data.range': Field(None, 'of images of a folder of more than 8 bits (float, 16-bit, 32-bit): the values that '
+                          'become black and white, such as 0,4095; None: found from the files', FOLDERS['range']),
+      'data.max_pixels': Field(None, 'larger images of a folder are skipped; None: 179 million',
+                               FOLDERS['max_pixels']),
 
       'data.test': Field('auto', 'of data in parts, such as a folder with train/ and test/: auto: the test set is not '
                          'chosen from, and with data.labels=folders compared on; none: all is chosen from',
@@ -83,7 +90,7 @@ def _fields() -> dict[str, Field]:
                           'drop (columns are left out, rows scaled down)', one_of(['refuse', 'drop'])),
       'embed.epochs': Field(None, 'of self_supervised; None: 20, down to 11 above 15,000 images', whole(1, none=True)),
       'embed.batch': Field(None, 'of self_supervised; None: 512, or 256 below 10,000 images', whole(1, none=True)),
-      'embed.width': Field(24, 'of self_supervised: channels after its first layer', whole(1)),
+      'embed.width': Field(24, 'of self_supervised: channels after its first layer', whole(1, MAX_WIDTH)),
       'embed.refresh': Field(1, 'of self_supervised: how often neighbours are found anew from its own features',
                              whole(0)),
       'embed.learning_rate': Field(2e-3, 'of self_supervised, for 256 pairs', number(above=0)),
@@ -197,7 +204,7 @@ def check(config: ConfigDict) -> None:
   fields = FIELDS | BENCHMARK
   for name, value in _leaves(config):
     if name in fields and not fields[name].bound.holds(value):
-      raise ValueError(f'{name}={value!r} {fields[name].bound.words}')
+      raise ValueError(f'{name}={" ".join(repr(value).split())} {fields[name].bound.words}')
 
 
 def read_paths(config: ConfigDict) -> None:
@@ -285,7 +292,7 @@ def _likeness(typed_name, name):
 
 def _leaves(config, prefix='') -> Iterator[tuple[str, Any]]:
   for key, value in config.items():
-    if isinstance(value, ConfigDict):
+    if isinstance(value, ConfigDict) and f'{prefix}{key}' not in FIELDS:
       yield from _leaves(value, f'{prefix}{key}.')
     else:
       yield f'{prefix}{key}', value

@@ -35,9 +35,14 @@ def ari(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 def purity(neighbors: np.ndarray, labels: np.ndarray) -> float:
-  """Share of each example's neighbours [N,k] that have its label, mean over examples."""
+  """Share of each example's neighbours [N,k] that have its label, mean over examples; -1 is no label.
+
+  Of neighbours without a label none is known to differ, so they do not count. NaN where no two neighbours have one.
+  """
   labels = np.asarray(labels)
-  return float((labels[neighbors] == labels[:, None]).mean())
+  own, others = labels[:, None], labels[neighbors]
+  both = (own >= 0) & (others >= 0)
+  return float((own == others)[both].mean()) if both.any() else float('nan')
 
 
 class Split(NamedTuple):

@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from elfs_jax import checks, cluster, copies, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
+from elfs_jax import config as config_lib
 from elfs_jax.budget import budget_count
 from elfs_jax.embed import scaling
 from elfs_jax.report import words
@@ -46,11 +47,13 @@ class Selection(NamedTuple):
 def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
               progress: Callable | None = None) -> data.Dataset:
   """The data set that the config names, its decoded images kept in the workdir; `data.load` has the errors."""
+  config_lib.check(config)
   settings = config.data
   cache = None if workdir is None else store.cache_in(workdir, _source(config))
   return stages.on_each(lambda: data.load(
       settings.name, settings.path, images=settings.images, labels=settings.labels, labelled=settings.labelled,
-      size=settings.size, test=settings.test, progress=progress, cache=cache))
+      size=settings.size, test=settings.test, value_range=settings.range, max_pixels=settings.max_pixels,
+      progress=progress, cache=cache))
 
 
 def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
@@ -107,9 +110,11 @@ def _started(dataset, config, workdir, say, progress):
   """The run, its settings checked, in a workdir that no other run uses."""
   stages.on_each(lambda: checks.check(
       config, len(dataset.ids), has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None,
-      labelled=len(dataset.labelled)))
+      labelled=len(dataset.labelled), side=None if dataset.images is None else min(dataset.images.shape[1:3])))
   current = _run_of(dataset, config, workdir, say, progress)
   with store.held(current.workdir):
+    for line in dataset.notes:
+      current.say(line)
     yield current
 
 
@@ -123,8 +128,6 @@ def _source(config, identity=None):
 
 
 def _choose(run, config, dataset):
-  if dataset.note:
-    run.say(dataset.note)
   source, settings = _source(config, dataset.identity), json.loads(config.to_json())
   stages.check_same('images or embeddings', dataset.identity)
   stages.check_same('labelled rows', dataset.labelled)

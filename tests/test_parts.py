@@ -70,9 +70,9 @@ def test_a_folder_with_a_test_set_is_chosen_from_without_it(folder):
   np.testing.assert_array_equal(dataset.test_images, [decode.decode_file(file, 8) for file in files])
   assert [f'kind{label}' for label in dataset.test_labels] == [file.parent.name for file in files]
   np.testing.assert_array_equal(dataset.pixels([3], 11)[0], decode.decode_file(root / dataset.ids[3], 11))
-  assert dataset.note == ('train/ is chosen from, test/ is the test set; --config.data.test=none chooses from all')
+  assert dataset.notes == ['train/ is chosen from, test/ is the test set; --config.data.test=none chooses from all']
   whole = data.load('folder', root, labels='folders', size=8, test='none')
-  assert len(whole.ids) == 80 and whole.test_images is whole.note is None and whole.identity != dataset.identity
+  assert len(whole.ids) == 80 and whole.test_images is None and not whole.notes and whole.identity != dataset.identity
   # What is chosen from is the same whatever the test set is.
   shutil.rmtree(root / 'test/kind2')
   assert data.load('folder', root, labels='folders', size=8).identity == dataset.identity
@@ -82,7 +82,8 @@ def test_validation_images_are_chosen_from_where_there_is_a_test_set(folder):
   """As the paper has CINIC-10."""
   dataset = data.load('folder', folder('train', 'valid', 'test'), labels='folders', size=8)
   assert len(dataset.ids) == 80 and {name.split('/')[0] for name in dataset.ids} == {'train', 'valid'}
-  assert len(dataset.test_labels) == 40 and dataset.note.startswith('train/ and valid/ are chosen from, test/ is the')
+  assert len(dataset.test_labels) == 40
+  assert dataset.notes[0].startswith('train/ and valid/ are chosen from, test/ is the')
   np.testing.assert_array_equal(dataset.images[50], decode.decode_file(
       os.path.join(dataset.root, dataset.ids[50]), 8))
 
@@ -93,9 +94,9 @@ def test_without_labels_a_test_set_is_left_out_and_not_even_read(folder, monkeyp
   monkeypatch.setattr(decode, 'file_content', lambda path: opened.append(path) or read(path))
   dataset = data.load('folder', root, size=8)
   assert len(dataset.ids) == len(opened) == 40 and dataset.test_images is None
-  assert dataset.note == ('train/ is chosen from, val/ is left out, as a test set without labels; '
-                          '--config.data.test=none chooses from all')
-  assert data.load('folder', root, size=8, test='none').note is None
+  assert dataset.notes == ['train/ is chosen from, val/ is left out, as a test set without labels; '
+                           '--config.data.test=none chooses from all']
+  assert data.load('folder', root, size=8, test='none').notes == []
 
 
 def test_parts_that_cannot_be(folder, tmp_path):
@@ -274,11 +275,11 @@ def test_a_data_set_of_hugging_face_from_disk(form, hugging, tmp_path):
   assert dataset.labels.tolist() == made['train']['kind'] and dataset.class_names == ['red', 'green', 'blue', 'yellow']
   np.testing.assert_array_equal(dataset.pixels([4], 21)[0], decode.fit(made['train'][4]['photo'], 21))
   if form == 'file':
-    assert dataset.test_images is None and dataset.note == 'train is chosen from; labels from the column kind'
+    assert dataset.test_images is None and dataset.notes == ['train is chosen from; labels from the column kind']
   else:
     np.testing.assert_array_equal(dataset.test_images, pixels_of(made['test'], 16))
     assert dataset.test_labels.tolist() == made['test']['kind']
-    assert dataset.note.startswith('train is chosen from, test is the test set; labels from the column kind')
+    assert dataset.notes[0].startswith('train is chosen from, test is the test set; labels from the column kind')
   assert data.load(name).images.shape == (12, 30, 30, 3)  # The first one's shorter side.
   assert data.load(name, test='none').images.shape[0] == (12 if form == 'file' else 17)
   before = os.stat(next((tmp_path / 'maps').glob('*.npy'))).st_mtime_ns
@@ -292,12 +293,12 @@ def test_other_parts_and_hidden_labels_of_hugging_face(hugging, tmp_path):
   made.save_to_disk(tmp_path / 'a')
   dataset = data.load(f'hf:{tmp_path / "a"}')
   assert len(dataset.ids) == 10 and dataset.ids[6] == 'validation/0' and len(dataset.test_labels) == 3
-  assert dataset.note.startswith('train and validation are chosen from, test is the test set; extra left out')
+  assert dataset.notes[0].startswith('train and validation are chosen from, test is the test set; extra left out')
   made['test'] = hugging(labels=lambda i: -1, test=3)['test']
   made.save_to_disk(tmp_path / 'b')
   dataset = data.load(f'hf:{tmp_path / "b"}')
   assert len(dataset.ids) == 10 and dataset.test_labels is None and len(dataset.labels) == 10
-  assert 'test is left out, as a test set without labels' in dataset.note
+  assert 'test is left out, as a test set without labels' in dataset.notes[0]
   made = made['train'].remove_columns('kind')
   made.save_to_disk(tmp_path / 'c')
   dataset = data.load(f'hf:{tmp_path / "c"}')

@@ -1,10 +1,10 @@
 """The settings files, and what they leave open."""
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, launch
 
+from elfs_jax import checks, pipeline
 from elfs_jax import config as config_lib
-from elfs_jax import pipeline
 from elfs_jax.training import networks
 from elfs_jax.training import recipe as recipes
 
@@ -96,3 +96,51 @@ def test_a_network_is_added_by_one_entry(monkeypatch):
   assert recipes.takes_images({'network': 'toy'}, True)
   with pytest.raises(ValueError, match="network='toyy' is unknown: did you mean 'toy'"):
     networks.build('toyy', 3)
+
+
+def refusal(config, **more):
+  """The one line by which settings are refused for 300 images of 8 pixels; None where they are not."""
+  try:
+    checks.check(config, 300, has_images=True, has_embeddings=False, side=8, **more)
+  except ValueError as error:
+    assert type(error) is ValueError and '\n' not in str(error) and len(str(error)) < 700, error
+    return str(error)
+
+
+HOSTILE = [True, False, None, -1, 0, 1, 3, 10 ** 30, 1.5, 1e-300, 1e300, float('nan'), float('inf'), '', ' ', '()',
+           'None', 'x', '-1', '1e9', '200%', '\0', (), [], (1, 'a'), (True,), ((1, 2),), (1, 2), {}, b'x',
+           np.float32(2), np.array([1, 2])]
+
+
+def test_whatever_a_setting_is_given_ends_in_one_line():
+  """Each field with each value: it is taken, or refused by the field's name."""
+  refused = 0
+  for name, field in config_lib.FIELDS.items():
+    for value in HOSTILE:
+      config = config_lib.get_config()
+      with config.ignore_type():
+        *sections, last = name.split('.')
+        part = config
+        for section in sections:
+          part = part[section]
+        part[last] = value
+      line = refusal(config)
+      assert line is None or last in line or name.split('.')[0] in line, (name, value, line)
+      refused += line is not None
+      if part[last] is True and not isinstance(field.default, bool):  # ml_collections makes 1.0 of it in some.
+        assert line or name == 'data.size', (name, value)  # Which reading checks.
+  assert refused > 20 * len(config_lib.FIELDS)
+
+
+@pytest.mark.parametrize('name, value, words', [
+  ('embed.batch', True, 'whole number'), ('judge.betas', '()', 'must be numbers'),
+  ('judge.betas', (), 'must be numbers'), ('evaluate.crop', 9999, 'below the shorter side of the images, 8'),
+  ('proxy.crop', 8, 'of the images, 8: lower it'), ('embed.width', 10 ** 9, 'at most 4,096'),
+  ('cluster.heads', 10 ** 12, 'at most 1,000,000')])
+def test_settings_that_cannot_be(name, value, words):
+  config = config_lib.get_config()
+  with config.ignore_type():
+    config.update_from_flattened_dict({name: value})
+  assert f'{name}=' in refusal(config) and words in refusal(config)
+  done = launch(f'--config.{name}={value}', tiny=False)
+  assert done.returncode == 2 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1, done.stderr

@@ -33,14 +33,14 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   _check(dataset, config)
   if stages.several_hosts():
     raise ValueError('the benchmark runs on one host: leave out --hosts')
+  for line in dataset.notes:
+    say(line)
   with store.held(workdir):
     return _run(dataset, config, table, workdir, say, progress)
 
 
 def _run(dataset, config, table, workdir, say, progress):
   settings = config.benchmark
-  if dataset.note:
-    say(dataset.note)
   embeddings, encoder = _embed_all(dataset, config, workdir / 'embed', say, progress)
   more = [] if dataset.test_embeddings is None else [dataset.test_embeddings]
   content = artifacts.fingerprint(dataset.identity, dataset.labels, dataset.test_images, dataset.test_labels, *more)
@@ -104,8 +104,8 @@ def _classifier(rows):
 
 def _check(dataset, config):
   """Refuse, before any work, what can't be compared. Raises: ValueError."""
-  if dataset.labels is None:
-    raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
+  if dataset.labels is None or (dataset.labels < 0).any():
+    raise ValueError('a benchmark measures accuracy and needs labels of all: give data.labels, or a set that has them')
   config_lib.check(config)
   if importlib.util.find_spec('matplotlib') is None:
     raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")

@@ -91,8 +91,8 @@ def summary(metrics: Mapping[str, Any]) -> str:
   lines = []
   if 'quality' in metrics:
     q = metrics['quality']
-    lines.append(f'neighbours share the true class {q["neighbor_purity"]:.1%}, clusters match the classes '
-                 f'{q["cluster_accuracy"]:.1%} (NMI {q["nmi"]:.2f})')
+    near = f'neighbours share the true class {q["neighbor_purity"]:.1%}, ' if 'neighbor_purity' in q else ''
+    lines.append(f'{near}clusters match the classes {q["cluster_accuracy"]:.1%} (NMI {q["nmi"]:.2f})')
   if 'accuracy' in metrics:
     lines.append(f'test accuracy on {metrics["accuracy"]["test"]}, {_seeds(metrics)}:')
     lines += [_line(row) for row in [(*COLUMNS, ''), *_rows(metrics)]]

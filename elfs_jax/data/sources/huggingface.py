@@ -40,7 +40,7 @@ def read(name, *, size=None, progress=None, cache=None, test='auto') -> dict:
   if not count:
     raise ValueError(f'data.name={name!r}: none of its images can be read ({found.skipped[0][1]})')
   kept = [ids[row] for row in found.rows]
-  fields = {'images': found.images[:count], 'ids': kept[:count], 'skipped': found.skipped, 'note': note,
+  fields = {'images': found.images[:count], 'ids': kept[:count], 'skipped': found.skipped, 'notes': [note],
             'decode': lambda row, size: decode.decode(_content(data[int(found.rows[row])][image]), size),
             'content': files.fingerprint(kept[:count], [0] * count, found.digests[:count], (side, side, 3))}
   if label and found.notes[:count].min() >= 0:
