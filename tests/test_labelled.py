@@ -145,7 +145,7 @@ def test_a_data_set_keeps_them(tmp_path):
                              test_labels=[1, 0])
   assert dataset.labelled.tolist() == [2] and dataset.labelled.dtype == np.int64
   assert dataset.test_images.shape == (2, 4, 4, 1) and dataset.test_labels.tolist() == [1, 0]
-  with pytest.raises(ValueError, match='test_images and test_labels go together'):
+  with pytest.raises(ValueError, match='test_images or test_embeddings go with test_labels'):
     data.from_memory(images, test_images=images)
   with pytest.raises(ValueError, match='no example .w.'):
     data.from_memory(images, ids=list('xyz'), labelled=['w'])

@@ -73,6 +73,8 @@ def _array(opened, size):
   if version not in HEADERS:
     raise ValueError('Python objects or structures')
   shape, by_column, dtype = HEADERS[version](opened)
+  if dtype.str == '|V2':
+    raise ValueError('numbers that NumPy has no type for, such as bfloat16: make them float32')
   if dtype.kind not in PLAIN or dtype.subdtype is not None:
     raise ValueError(f'Python objects or structures: {dtype}')
   count = math.prod(shape)
