@@ -53,7 +53,8 @@ def test_the_variant_paper_differs_in_what_is_documented(name):
   init, shards, beta, size = PAPER[name]
   expected = plain | {
       'embed.method': 'dino_vitb16', 'embed.scaling': 'raw', 'mesh.shards': shards, 'proxy.init': init,
-      'evaluate.init': init, 'select.beta': beta, 'judge.betas': (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), 'data.size': size}
+      'evaluate.init': init, 'select.beta': beta, 'data.size': size,
+      'judge.betas': (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)}
   assert paper == expected
   assert dict(config_lib._leaves(config_lib.read(f'benchmark:{name}:paper'))) == expected | dict(
       config_lib._leaves(config_lib.benchmark(), 'benchmark.'))
