@@ -169,7 +169,11 @@ def _embed(run, config, dataset):
            'neighbors': stages.on_lead(_nearest), 'count': len(dataset.ids),
            'pixels': Known(dataset.pixels, dataset.identity)}
   found, scores = {}, {}
-  for name in encoders.candidates(dataset.images, dataset.root) if method == 'auto' else (method,):
+  names, why = (method,), 'as it was asked for'
+  if method == 'auto':
+    names, why = encoders.candidates(dataset.images, dataset.root)
+  run.say(words.encoders(names, why))
+  for name in names:
     encoder, licence = table.look_up(encoders.ENCODERS, 'embed.method', name), encoders.licence_of(name)
     if licence:
       run.say(licence)

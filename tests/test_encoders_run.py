@@ -80,11 +80,12 @@ def test_auto_takes_one_for_colour_pictures_of_a_folder_where_it_is_installed(mo
   grey = np.repeat(colour[..., :1], 3, -1)
   installed = ('pca', 'efficientnet_lite2')
   monkeypatch.setattr(encoders.importlib.util, 'find_spec', lambda name: name)
-  assert encoders.candidates(colour, '/pictures') == installed
+  assert encoders.candidates(colour, '/pictures')[0] == installed
   for images, folder in ((grey, '/pictures'), (colour[..., :1], '/pictures'), (colour, None)):
-    assert encoders.candidates(images, folder) == ('pca', 'self_supervised')
+    assert encoders.candidates(images, folder)[0] == ('pca', 'self_supervised')
   monkeypatch.setattr(encoders.importlib.util, 'find_spec', lambda name: None)
-  assert encoders.candidates(colour, '/pictures') == ('pca', 'self_supervised')
+  names, why = encoders.candidates(colour, '/pictures')
+  assert names == ('pca', 'self_supervised') and "pip install 'elfs_jax[photos]'" in why
 
 
 def test_a_function_from_python_embeds_the_images_a_batch_at_a_time(tiny, blobs, tmp_path):

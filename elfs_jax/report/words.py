@@ -6,6 +6,13 @@ COLUMNS = ('trained on', 'examples', 'mean', 'spread', '95 % interval')
 ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
 
 
+def encoders(names: Sequence[str], why: str) -> str:
+  """Which encoders are tried, and why these."""
+  if len(names) == 1:
+    return f'encoder: {names[0]}, {why}'
+  return f'encoders: {" and ".join(names)} ({why}); the better one is taken, found without labels'
+
+
 def embedding(name: str, width: int, scores: Mapping[str, float]) -> str:
   """One line on the embedding that was taken, with the scores of all where there were several."""
   return f'  {width} dimensions, method {name}{_listing(scores)}'
