@@ -3,16 +3,18 @@
   pip install -e '.[tfds]'   # and prepare it once; the error says how
   elfs-jax --config=cifar100 --config.data.path=FOLDER --config.select.budget=10%
 
-Embeddings here come from pixels or from an encoder trained in place; the paper's come from pretrained DINO.
+`--config=cifar100:paper` is the published experiment. Without `:paper`, embeddings come from pixels or from an encoder
+trained in place.
 """
 from elfs_jax import config as base
 from elfs_jax import presets
 
 
-def get_config():
+def get_config(variant=''):
   config = base.get_config()
   config.data.name = 'cifar100'
   config.cluster.num_classes = 100
   presets.temi(config)
   presets.resnet18(config)
+  presets.variant(config, variant)
   return config

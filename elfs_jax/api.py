@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from elfs_jax import config as config_lib
 from elfs_jax import data, export
+from elfs_jax.data import given
 from elfs_jax.runtime import mesh, progress, store
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Coreset:
   """The chosen examples and what led to them. In a notebook it shows its report."""
   indices: np.ndarray             # int64 [n], hardest first
-  scores: dict[str, np.ndarray]   # name -> float32 [N]: aum, forgetting, correctness, el2n
+  scores: dict[str, np.ndarray]   # name -> float32 [N]: those of `elfs_jax.scores.SCORES`
   pseudo_labels: np.ndarray       # int32 [N]
   beta: float | None              # the fraction left out at the hard end; None for methods without
   workdir: pathlib.Path           # with coreset.csv, report.html and the rest
@@ -68,8 +69,10 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
   On several hosts (after `jax.distributed.initialize()`) each calls it alike and gets the same.
 
   Args:
-    images: uint8 [N,H,W] or [N,H,W,Ch], or a folder's path, or a `data.Dataset`.
-    embeddings: float [N,D], alone or of the same examples as `images`, which are then an array.
+    images: uint8 [N,H,W] or [N,H,W,Ch], or a folder's path, or a `data.Dataset`; or a list or a table's column of paths
+      of image files, which are then the ids, or of Pillow's pictures.
+    embeddings: float [N,D], alone or of the same examples as `images`, which are then no folder. An array, a tensor, a
+      table, or a list or a column of vectors.
     budget: a count (500), a fraction (0.1) or words ('10%').
     num_classes: clusters to look for; None estimates it.
     beta: the fraction of N left out at the hard end, or 'auto' to search it without labels; in place of the config's.
@@ -77,19 +80,20 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
       them. They count as covered and are not chosen; `budget` counts new ones.
     labels: with `labelled`, their labels, one each, kept with the data. Without, N labels that the choice is compared
       with random ones by, once it is made. They decide nothing.
-    encoder: what makes the embeddings of the images: a name of `elfs_jax.encoders.ENCODERS`, in place of the config's
-      `embed.method`, or a function from a batch of images, uint8 [B,H,W,Ch], to its embeddings [B,D].
+    encoder: what makes the embeddings of the images: a name of `elfs_jax.encoders.ENCODERS`, such as timm:NAME, in
+      place of the config's `embed.method`, or a function from a batch of images, uint8 [B,H,W,Ch], to its embeddings
+      [B,D].
     workdir: folder for results (on the first host), reused where nothing changed; default a new temporary folder.
     seed: of everything random; in place of the config's.
     verbose: print what the command prints. Else there is a progress bar alone.
     config: from `elfs_jax.config.get_config()`, for other settings; the arguments above override it. Default: the
-      fast recipe, for a folder with mirrored views, as the command uses it.
+      fast recipe, for files with mirrored views, as the command uses it.
   Returns: `Coreset`.
   Raises: ValueError or FileNotFoundError, in one line that names the input and the mend.
   """
   mesh.pin_threads()
   from elfs_jax import pipeline
-  config = _settings(config, isinstance(images, (str, os.PathLike)))
+  config = _settings(config, isinstance(images, (str, os.PathLike)) or given.paths_in(images) is not None)
   with config.ignore_type():  # A copy holds each field to the type of its last value.
     config.select.budget, config.select.beta = _plain(budget), _plain(beta)
     config.cluster.num_classes, config.seed = _plain(num_classes), _plain(seed)
@@ -110,9 +114,9 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
                  metrics.get('forecast'))
 
 
-def _settings(config, in_folder):
+def _settings(config, in_files):
   if config is None:
-    config = config_lib.pictures() if in_folder else config_lib.get_config()
+    config = config_lib.pictures() if in_files else config_lib.get_config()
   if not isinstance(config, ConfigDict):
     raise ValueError(f'config= is a {type(config).__name__}: give what elfs_jax.config.get_config() or read(FILE) '
                      'returns')
@@ -133,7 +137,9 @@ def _dataset(images, embeddings, config, workdir):
     raise ValueError(f'data.labels={config.data.labels!r} goes with a folder: give elfs_jax.data.from_memory(images, '
                      'labels=...) as images')
   config.data.name = 'memory'
-  return images if isinstance(images, data.Dataset) else data.from_memory(images=images, embeddings=embeddings)
+  if isinstance(images, data.Dataset):
+    return images
+  return data.from_memory(images=images, embeddings=embeddings, size=config.data.size, progress=progress.bar)
 
 
 def _embedded(dataset, encoder, batch=256):
@@ -141,7 +147,8 @@ def _embedded(dataset, encoder, batch=256):
   if dataset.images is None or dataset.embeddings is not None:
     raise ValueError('encoder= makes embeddings of images: give images, and no embeddings')
   rows = np.arange(len(dataset.ids))
-  parts = [np.asarray(encoder(dataset.pixels(rows[start:start + batch]))) for start in range(0, len(rows), batch)]
+  parts = [given.array(encoder(dataset.pixels(rows[start:start + batch])), 'embeddings')
+           for start in range(0, len(rows), batch)]
   return data.with_embeddings(dataset, np.concatenate(parts))
 
 

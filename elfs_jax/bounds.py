@@ -3,6 +3,10 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from elfs_jax.table import entry_of
+
+MOST = 1_000_000  # A larger whole number is a slip: it would take memory or time without end.
+
 
 class Bound(NamedTuple):
   """What a setting may be."""
@@ -12,11 +16,11 @@ class Bound(NamedTuple):
   choices: Mapping[str, str] = {}  # name -> what it is, for --help; '' where the name says it
 
 
-def whole(least: int, most: float = float('inf'), *, none: bool = False, many: bool = False) -> Bound:
+def whole(least: int, most: int = MOST, *, none: bool = False, many: bool = False) -> Bound:
   """A whole number, or None where it may be left open, or several of them."""
   def one(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and least <= value <= most
-  range_words = f'from {least} to {most}' if most < float('inf') else f'at least {least}'
+  range_words = f'at least {least} and at most {most:,}'
   return _bound(one, f'a whole number, {range_words}', f'whole numbers, {range_words}', none, many)
 
 
@@ -52,11 +56,11 @@ def flag() -> Bound:
 
 
 def one_of(table: Mapping[str, Any] | Iterable[str], *, none: bool = False) -> Bound:
-  """One of the names of a table, or of a list of names."""
+  """One of the names of a table, or of a list of names, as `table.entry_of` knows them."""
   names = list(table)
   choices = {name: table[name].help if isinstance(table, Mapping) and table[name] else '' for name in names}
   def holds(value):
-    return value in names or none and value is None
+    return none and value is None or isinstance(value, str) and entry_of(names, value) is not None
   return Bound(f'is unknown: choose one of {", ".join(names)}', holds, 'open' if none else 'plain', choices)
 
 
@@ -69,6 +73,16 @@ def words(table: Mapping[str, Any] | None = None) -> Bound:
 def typed() -> Bound:
   """Anything; read as it looks, and checked against the data."""
   return Bound('', lambda value: True, 'open')
+
+
+def span() -> Bound:
+  """Two finite numbers, the first the smaller, or None."""
+  def holds(value):
+    if value is None:
+      return True
+    finite = isinstance(value, (list, tuple)) and len(value) == 2 and all(map(number().holds, value))
+    return finite and value[0] < value[1]
+  return Bound('must be two numbers, the smaller first, such as 0,4095', holds, 'open')
 
 
 def path() -> Bound:

@@ -17,8 +17,6 @@ Flags:
   --hosts=auto           several hosts as one: the same command on each host of a TPU VM, Slurm, Open MPI or Kubernetes
                          job; elsewhere --hosts=ADDRESS:PORT,COUNT,INDEX, the first of COUNT at ADDRESS, INDEX from 0
 """
-import contextlib
-import os
 import pathlib
 import re
 import signal
@@ -29,12 +27,14 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from elfs_jax.runtime import stopping
+
 DEFAULT = 'digits'
 HELP = {'--help', '-h', '--helpfull', '--helpshort'}
 
 
 def main() -> None:
-  """The command `elfs-jax`: exit status 0, 2 after a line that says what is wrong, 130 after Ctrl-C."""
+  """The command `elfs-jax`: exit status 0, 2 after a line that says what is wrong, 130 after Ctrl-C, 143 on SIGTERM."""
   if sys.argv[1:2] == ['export']:
     return _export(sys.argv[2:])
   app.run(_run, flags_parser=_parse)
@@ -94,7 +94,7 @@ def _without_path(argv):
 def _run(argv):
   if len(argv) > 1:
     _fail(f'unexpected argument {argv[1]!r}: settings are given as --config.FIELD=VALUE')
-  signal.signal(signal.SIGINT, _stop)
+  stopping.listen()
   logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
   from elfs_jax import config as config_lib
   from elfs_jax import export
@@ -115,6 +115,11 @@ def _run(argv):
       print(f'exported to {export.write(workdir, target)}')
   except (ValueError, OSError, FloatingPointError) as error:
     _fail(error)
+  except (MemoryError, RuntimeError) as error:
+    if isinstance(error, RuntimeError) and 'RESOURCE_EXHAUSTED' not in str(error):  # XLA's word for it.
+      raise
+    _fail(f'there is too little memory ({str(error)[:300] or "none is left"}): bring fewer or smaller images '
+          '(data.size), or smaller settings')
 
 
 def _name():
@@ -136,16 +141,6 @@ def _export(argv):
       print(f'exported to {export.write(pathlib.Path(argv[0]).expanduser(), target)}')
   except (ValueError, OSError) as error:
     _fail(error)
-
-
-def _stop(*_):
-  """Ctrl-C, as its handler: a KeyboardInterrupt would be lost where it meets a callback of JAX's in the garbage
-  collection, and a thread that compiles would crash while Python is taken down around it.
-  """
-  with contextlib.suppress(RuntimeError):  # Where printing is what was interrupted.
-    sys.stdout.flush()
-  os.write(2, b'\nstopped; the same command goes on from here\n')
-  os._exit(130)
 
 
 def _fail(error):

@@ -16,11 +16,15 @@ from ml_collections import ConfigDict, config_dict
 
 from elfs_jax import cluster, data, encoders, select
 from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
+from elfs_jax.data.sources import FOLDERS
+from elfs_jax.embed import scaling
 from elfs_jax.scores import SCORES
+from elfs_jax.training.initial import INITS
 from elfs_jax.training.networks import NETWORKS
 
 PACKAGE = pathlib.Path(__file__).parent
 CONFIGS = next(folder for folder in (PACKAGE / 'configs', PACKAGE.parent / 'configs') if folder.is_dir())
+MAX_WIDTH = 4096
 MAX_SEED = 2 ** 31  # scikit-learn's end at 2 ** 32, and some stages count up from it.
 
 
@@ -35,7 +39,8 @@ def _training(network: str) -> dict[str, Field]:
   """The fields that the sections `proxy` and `evaluate` share; `network`: what None means there."""
   return {
       'network': Field(None, f'what is trained; None: {network}', one_of(NETWORKS, none=True)),
-      'width': Field(16, 'channels of the network small, and a 16th of the hidden units of mlp', whole(1)),
+      'width': Field(16, 'channels of the network small, and a 16th of the hidden units of mlp',
+                     whole(1, MAX_WIDTH)),
       'batch': Field(None, 'examples a step; None: 256, or 64 below 10,000 examples', whole(1, none=True)),
       'learning_rate': Field(0.1, 'at the start, falling by a cosine', number(above=0)),
       'final_rate': Field(1e-4, 'the learning rate at the end', number(least=0)),
@@ -46,6 +51,7 @@ def _training(network: str) -> dict[str, Field]:
                     whole(0, none=True)),
       'flip': Field(False, 'a mirror image shows the same thing: some views are mirrored', flag()),
       'resized_crop': Field(False, 'crops of random size, as on ImageNet, in place of padding', flag()),
+      'init': Field('he', 'what the weights start from', one_of(INITS)),
   }
 
 
@@ -62,16 +68,29 @@ def _fields() -> dict[str, Field]:
       'data.labelled': Field(None, 'a file that names the examples that are labelled already: they count as covered '
                              'and are not chosen', path()),
       'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),
+      'data.range': Field(None, 'of images of a folder of more than 8 bits (float, 16-bit, 32-bit): the values that '
+                          'become black and white, such as 0,4095; None: found from the files', FOLDERS['range']),
+      'data.max_pixels': Field(None, 'larger images of a folder are skipped; None: 179 million',
+                               FOLDERS['max_pixels']),
+
+      'data.test': Field('auto', 'of data in parts, such as a folder with train/ and test/: auto: the test set is not '
+                         'chosen from, and with data.labels=folders compared on; none: all is chosen from',
+                         one_of(['auto', 'none'])),
 
       'embed.method': Field('auto', 'how images become vectors; given: your own embeddings as they are; auto: the best '
-                            'one, found without labels; of your own embeddings, centred and scaled',
+                            'one, found without labels; your own embeddings, scaled by embed.scaling',
                             one_of({**encoders.ENCODERS, 'given': None, 'auto': None})),
       'embed.weights': Field(None, 'of a pretrained encoder: a file; None: an installed package, else a download',
                              path()),
-      'embed.components': Field(100, 'of pca: how many at most', whole(1)),
+      'embed.scaling': Field('auto', 'how the features of a pretrained encoder, and your own, are scaled; auto: as '
+                             'suits them, found without labels', one_of({**scaling.SCALINGS, 'auto': None})),
+      'embed.components': Field(None, 'principal components kept at most; None: 100 of pca, of other features as '
+                                'embed.scaling has it', whole(1, none=True)),
+      'embed.wide': Field('refuse', 'a few rows or columns of your own embeddings that outweigh all others: refuse, or '
+                          'drop (columns are left out, rows scaled down)', one_of(['refuse', 'drop'])),
       'embed.epochs': Field(None, 'of self_supervised; None: 20, down to 11 above 15,000 images', whole(1, none=True)),
       'embed.batch': Field(None, 'of self_supervised; None: 512, or 256 below 10,000 images', whole(1, none=True)),
-      'embed.width': Field(24, 'of self_supervised: channels after its first layer', whole(1)),
+      'embed.width': Field(24, 'of self_supervised: channels after its first layer', whole(1, MAX_WIDTH)),
       'embed.refresh': Field(1, 'of self_supervised: how often neighbours are found anew from its own features',
                              whole(0)),
       'embed.learning_rate': Field(2e-3, 'of self_supervised, for 256 pairs', number(above=0)),
@@ -102,6 +121,8 @@ def _fields() -> dict[str, Field]:
       'select.beta': Field('auto', 'the fraction left out at the hard end; auto: searched without labels', typed()),
       'select.balance': Field(select.BALANCE, 'of coverage: from 0, each image counts alike, to 1, each cluster does, '
                               'for when rare kinds matter as much as common ones', number(least=0, most=1)),
+      'select.duplicates': Field('one', 'of exact copies: one may be chosen, or keep: all of them',
+                                 one_of(['one', 'keep'])),
 
       'judge.betas': Field((0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5), 'the betas that auto tries',
                            number(least=0, below=1, many=True)),
@@ -117,7 +138,8 @@ def _fields() -> dict[str, Field]:
       'evaluate.steps': Field(500, 'of each training', whole(1)),
 
       'mesh.shards': Field(16, 'logical shards, a power of two; each sees four examples or more of every batch. The '
-                           'number of devices gives the same bits, this does not', whole(1)),
+                           'number of devices gives the same bits, this does not. Below twice as many examples it is '
+                           'less', whole(1)),
   }
 
 
@@ -182,7 +204,7 @@ def check(config: ConfigDict) -> None:
   fields = FIELDS | BENCHMARK
   for name, value in _leaves(config):
     if name in fields and not fields[name].bound.holds(value):
-      raise ValueError(f'{name}={value!r} {fields[name].bound.words}')
+      raise ValueError(f'{name}={" ".join(repr(value).split())} {fields[name].bound.words}')
 
 
 def read_paths(config: ConfigDict) -> None:
@@ -270,7 +292,7 @@ def _likeness(typed_name, name):
 
 def _leaves(config, prefix='') -> Iterator[tuple[str, Any]]:
   for key, value in config.items():
-    if isinstance(value, ConfigDict):
+    if isinstance(value, ConfigDict) and f'{prefix}{key}' not in FIELDS:
       yield from _leaves(value, f'{prefix}{key}.')
     else:
       yield f'{prefix}{key}', value

@@ -35,9 +35,14 @@ def ari(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 def purity(neighbors: np.ndarray, labels: np.ndarray) -> float:
-  """Share of each example's neighbours [N,k] that have its label, mean over examples."""
+  """Share of each example's neighbours [N,k] that have its label, mean over examples; -1 is no label.
+
+  Of neighbours without a label none is known to differ, so they do not count. NaN where no two neighbours have one.
+  """
   labels = np.asarray(labels)
-  return float((labels[neighbors] == labels[:, None]).mean())
+  own, others = labels[:, None], labels[neighbors]
+  both = (own >= 0) & (others >= 0)
+  return float((own == others)[both].mean()) if both.any() else float('nan')
 
 
 class Split(NamedTuple):
@@ -111,7 +116,9 @@ def downstream_accuracy(inputs: np.ndarray, labels: np.ndarray, subset: np.ndarr
     shards //= 2
   mesh = mesh_lib.data_mesh(shards, mesh.devices.flat)
   steps_per_epoch = -(-(-(-len(subset) // shards)) // (recipe.batch // shards))
-  fitted = train.fit(inputs[subset], labels[subset], num_classes, recipe, epochs=max(1, round(steps / steps_per_epoch)),
+  if not np.array_equal(subset, np.arange(len(inputs))):  # Else images of a map on disk would be copied whole.
+    inputs, labels = inputs[subset], labels[subset]
+  fitted = train.fit(inputs, labels, num_classes, recipe, epochs=max(1, round(steps / steps_per_epoch)),
                      mesh=mesh, shards=shards, seed=seed)
   return float((fitted.predict(test_inputs) == test_labels).mean())
 

@@ -13,6 +13,8 @@ from elfs_jax.runtime.stages import Known, stage
 from elfs_jax.scores import SCORES
 from elfs_jax.training import recipe as recipes
 
+LEAST = 10  # Labels that a comparison takes, where not all have one: a fifth of them is what is tested on.
+
 
 def report(run, config, dataset, chosen) -> dict:
   """metrics.json and report.html; where there are labels, with the comparison. Returns: the metrics.
@@ -24,10 +26,14 @@ def report(run, config, dataset, chosen) -> dict:
     metrics['judge'] = {name: np.asarray(value).tolist() for name, value in chosen.judged.items()}
     metrics['forecast'] = words.forecast(chosen.judged)
   if dataset.labels is not None:
-    metrics['quality'] = _quality(dataset.labels, chosen)
-    if config.evaluate.enabled:
+    known = np.flatnonzero(dataset.labels >= 0)
+    if len(known) < min(LEAST, len(dataset.ids)):
+      run.say(f'{len(known)} labels are too few to compare by; give {LEAST} or more')
+    else:
+      metrics['quality'] = _quality(dataset.labels, known, chosen)
+    if config.evaluate.enabled and 'quality' in metrics:
       run.say('comparing it with random subsets by the labels; --config.evaluate.enabled=False leaves that out')
-      metrics['accuracy'] = _compare(run, config, dataset, chosen)
+      metrics['accuracy'] = _compare(run, config, dataset, known, chosen)
   metrics['seconds'] = run.times
   store.write_report(run.workdir, metrics, lambda: _page(config, dataset, chosen, metrics))
   return metrics
@@ -38,24 +44,34 @@ def _facts(run, config, dataset, chosen):
   return {'n': len(dataset.ids), 'budget': len(chosen.indices), 'labelled': len(dataset.labelled),
           'method': config.select.method, 'name': 'ELFS' if method.is_elfs else config.select.method,
           'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes,
-          'skipped': len(dataset.skipped), 'shards': config.mesh.shards, 'devices': run.mesh.devices.size,
-          'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
+          'copies': chosen.copies[0], 'copies_chosen': chosen.copies[1],
+          'skipped': len(dataset.skipped), 'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
+          'devices': run.mesh.devices.size, 'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
 
 
-def _quality(labels, chosen):
-  """How well neighbours and clusters follow the true classes."""
-  return {'neighbor_purity': evaluate.purity(chosen.graph.indices, labels),
-          'cluster_accuracy': evaluate.cluster_accuracy(chosen.pseudo_labels, labels),
-          'nmi': evaluate.nmi(chosen.pseudo_labels, labels), 'ari': evaluate.ari(chosen.pseudo_labels, labels)}
+def _quality(labels, known, chosen):
+  """How well neighbours and clusters follow the true classes, of the examples that have a label."""
+  clusters, classes = chosen.pseudo_labels[known], labels[known]
+  purity = evaluate.purity(chosen.graph.indices, labels)
+  return ({} if np.isnan(purity) else {'neighbor_purity': purity}) | {
+      'cluster_accuracy': evaluate.cluster_accuracy(clusters, classes),
+      'nmi': evaluate.nmi(clusters, classes), 'ari': evaluate.ari(clusters, classes)}
 
 
-def _compare(run, config, dataset, chosen):
-  """Test accuracy for each seed of a classifier trained on the coreset, on random subsets and on everything."""
+def _compare(run, config, dataset, known, chosen):
+  """Test accuracy for each seed of a classifier trained on the coreset, on random subsets and on everything.
+
+  All are drawn from the rows `known`, which have a label.
+  """
   settings = config.evaluate
   on_images = recipes.takes_images(settings, dataset.images is not None)
   inputs = dataset.images if on_images else chosen.embeddings
-  own_test = on_images and dataset.test_images is not None
-  splits = evaluate.splits(len(inputs), settings.seeds, has_test_set=own_test)
+  tests = dataset.test_images if on_images else dataset.test_embeddings
+  if not on_images and tests is not None:
+    tests = chosen.scale(tests)
+  own_test = tests is not None
+  splits = [evaluate.Split(known[split.pool], None if split.test is None else known[split.test])
+            for split in evaluate.splits(len(known), settings.seeds, has_test_set=own_test)]
   pool_size = len(splits[0].pool)
   count = max(1, floor_count(len(chosen.indices) / len(dataset.ids), pool_size))
   subsets = {
@@ -65,22 +81,24 @@ def _compare(run, config, dataset, chosen):
       'everything': [split.pool for split in splits]}
   common = {
       'inputs': Known(inputs, dataset.identity) if on_images else inputs, 'labels': dataset.labels,
-      'tests': [(dataset.test_images, dataset.test_labels) if own_test else split.test for split in splits],
+      'tests': [(tests, dataset.test_labels) if own_test else split.test for split in splits],
       'num_classes': int(dataset.labels.max()) + 1, 'recipe': recipes.recipe_of(settings, inputs),
       'steps': settings.steps, 'shards': run.mesh.devices.size}
   accuracy = {name: stage(run, f'evaluate_{name}', evaluate.accuracies, subsets=rows, **common).tolist()
               for name, rows in subsets.items()}
   summary = {name: evaluate.summary(values, accuracy['random']) for name, values in accuracy.items()}
+  some = '' if len(known) == len(inputs) else f' of the {len(known):,} that have labels'
   return accuracy | {
       'examples': {'coreset': count, 'random': count, 'everything': pool_size}, 'summary': summary,
-      'test': 'its own test set' if own_test else
-      'a fifth set aside anew for each seed, subsets at the same rate from the rest'}
+      'test': f'its own test set{some and ", trained on part"}{some}' if own_test else
+      f'a fifth{some} set aside anew for each seed, subsets at the same rate from the rest'}
 
 
 def _coreset_of(config, dataset, chosen, pool, count):
   """A coreset of the pool alone, chosen as the whole one was."""
   how = config.select
-  candidates = select.Candidates(chosen.graph.indices, chosen.graph.similarity, chosen.pseudo_labels, chosen.difficulty)
+  candidates = select.Candidates(chosen.graph.indices, chosen.graph.similarity, chosen.pseudo_labels, chosen.difficulty,
+                                 groups=chosen.groups)
   return select.choose(how.method, candidates, count, chosen.beta, seed=config.seed, balance=how.balance, rows=pool)
 
 

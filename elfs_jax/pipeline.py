@@ -14,8 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from elfs_jax import checks, cluster, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
+from elfs_jax import checks, cluster, copies, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
+from elfs_jax import config as config_lib
 from elfs_jax.budget import budget_count
+from elfs_jax.embed import scaling
 from elfs_jax.report import words
 from elfs_jax.runtime import stages, store
 from elfs_jax.runtime.stages import Known, stage
@@ -30,6 +32,7 @@ class Selection(NamedTuple):
   indices: np.ndarray
   embeddings: np.ndarray
   embedding: str                 # The method that made the embeddings.
+  scale: Callable | None         # Of given ones: rows [M,D], as given -> float32 [M,K], as `embeddings` are.
   graph: neighbors.Graph
   num_classes: int
   pseudo_labels: np.ndarray
@@ -37,16 +40,20 @@ class Selection(NamedTuple):
   difficulty: np.ndarray
   beta: float | None
   judged: dict | None            # As `judge.verdict` returns it.
+  groups: np.ndarray | tuple     # As `select.Candidates` has them.
+  copies: tuple[int, int]        # How many are copies, and how many of those chosen.
 
 
 def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
               progress: Callable | None = None) -> data.Dataset:
   """The data set that the config names, its decoded images kept in the workdir; `data.load` has the errors."""
+  config_lib.check(config)
   settings = config.data
   cache = None if workdir is None else store.cache_in(workdir, _source(config))
   return stages.on_each(lambda: data.load(
       settings.name, settings.path, images=settings.images, labels=settings.labels, labelled=settings.labelled,
-      size=settings.size, progress=progress, cache=cache))
+      size=settings.size, test=settings.test, value_range=settings.range, max_pixels=settings.max_pixels,
+      progress=progress, cache=cache))
 
 
 def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
@@ -56,7 +63,8 @@ def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say
   Args and errors as in `select_from`. Returns: (`Selection`, metrics: as in metrics.json).
   """
   with _started(dataset, config, workdir, say, progress) as current:
-    stages.check_same('labels or test set', dataset.labels, dataset.test_images, dataset.test_labels)
+    stages.check_same('labels or test set', dataset.labels, dataset.test_images, dataset.test_labels,
+                      dataset.test_embeddings)
     chosen = _choose(current, config, _without_labels(dataset))
     metrics = outcome.report(current, config, dataset, chosen)
   summary = words.summary(metrics)
@@ -83,14 +91,18 @@ def select_from(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path
 
 
 def embeddings_of(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
-                  progress: Callable | None = None) -> tuple[np.ndarray, str]:
-  """The embedding stage alone, as in `select_from`. Returns: embeddings float32 [N,D], the method that made them."""
-  return _embed(_run_of(config, workdir, say, progress), config, dataset)
+                  progress: Callable | None = None) -> tuple[np.ndarray, str, Callable | None]:
+  """The embedding stage alone, as in `select_from`. Returns: `embeddings`, `embedding` and `scale` of `Selection`."""
+  return _embed(_run_of(dataset, config, workdir, say, progress), config, dataset)
 
 
-def _run_of(config, workdir, say, progress):
+def _run_of(dataset, config, workdir, say, progress):
   settings = {name: part for name, part in config.to_dict().items() if name != 'data'}  # A path may be another's own.
-  return stages.start(workdir, config.mesh.shards, settings, say, progress)
+  return stages.start(workdir, _shards(config, dataset), settings, say, progress)
+
+
+def _shards(config, dataset):
+  return recipes.shards(config.mesh.shards, len(dataset.ids))
 
 
 @contextlib.contextmanager
@@ -98,15 +110,17 @@ def _started(dataset, config, workdir, say, progress):
   """The run, its settings checked, in a workdir that no other run uses."""
   stages.on_each(lambda: checks.check(
       config, len(dataset.ids), has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None,
-      labelled=len(dataset.labelled)))
-  current = _run_of(config, workdir, say, progress)
+      labelled=len(dataset.labelled), side=None if dataset.images is None else min(dataset.images.shape[1:3])))
+  current = _run_of(dataset, config, workdir, say, progress)
   with store.held(current.workdir):
+    for line in dataset.notes:
+      current.say(line)
     yield current
 
 
 def _without_labels(dataset):
   return dataclasses.replace(dataset, labels=None, test_images=None, test_labels=None, class_names=None,
-                             labelled_labels=None)
+                             labelled_labels=None, test_embeddings=None)
 
 
 def _source(config, identity=None):
@@ -118,50 +132,90 @@ def _choose(run, config, dataset):
   stages.check_same('images or embeddings', dataset.identity)
   stages.check_same('labelled rows', dataset.labelled)
   store.claim(run.workdir, source, settings)
-  embeddings, method = _embed(run, config, dataset)
+  embeddings, method, scale = _embed(run, config, dataset)
   k = config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
   graph = neighbors.Graph(**stage(run, 'neighbors', neighbors.graph, embeddings=embeddings, k=k))
   pseudo_labels, num_classes = _cluster(run, config, embeddings, graph.indices)
   scores = _proxy(run, config, dataset, embeddings, pseudo_labels, num_classes)
   difficulty = select.difficulty(scores, config.select.score, seed=config.seed)
-  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled)
+  found = _copies(run, dataset, embeddings)
+  count = len(found) - len(np.unique(found))
+  groups = found if count and config.select.duplicates == 'one' else ()
+  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled, groups)
   budget = budget_count(config.select.budget, len(embeddings))
   # The judge grades what will be labelled in all, as if none of it were yet.
   beta, judged = _beta(run, config, embeddings, candidates._replace(labelled=()), num_classes,
                        budget + len(dataset.labelled))
+  beta = select.with_room(candidates, budget, beta)
   indices = select.choose(config.select.method, candidates, budget, beta, seed=config.seed,
                           balance=config.select.balance)
   run.say(words.choice(len(indices), len(embeddings), config.select, beta, judged))
+  chosen_copies = len(indices) - len(np.setdiff1d(found[indices], found[dataset.labelled]))
+  if count:
+    run.say(words.copies(len(found), count, len(indices), chosen_copies, config.select.duplicates))
   store.write(run.workdir, source, settings, ids=dataset.ids, indices=indices, embeddings=embeddings,
               pseudo_labels=pseudo_labels, scores=scores, skipped=dataset.skipped, root=dataset.root)
   run.say(words.written(run.workdir, dataset.skipped))
-  return Selection(indices, embeddings, method, graph, num_classes, pseudo_labels, scores, difficulty, beta, judged)
+  return Selection(indices, embeddings, method, scale, graph, num_classes, pseudo_labels, scores, difficulty, beta,
+                   judged, groups, (count, chosen_copies))
 
 
 def _embed(run, config, dataset):
-  """Embeddings float32 [N,D], and the method that made them."""
-  method = config.embed.method
+  """Embeddings float32 [N,D], the method that made them, and what does the same to further rows of given ones."""
   if dataset.embeddings is not None:
-    embeddings = dataset.embeddings
-    if method != 'given':
-      embeddings = stage(run, 'embed', embed.scale, embeddings=Known(embeddings, dataset.identity))
-    run.say(words.embedding('given', embeddings.shape[1], {}))
-    return embeddings, 'given'
-  given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': config.mesh.shards,
+    return _given(run, config, dataset)
+  method = config.embed.method
+  given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': _shards(config, dataset),
            'neighbors': stages.on_lead(_nearest), 'count': len(dataset.ids),
            'pixels': Known(dataset.pixels, dataset.identity)}
   found, scores = {}, {}
-  for name in encoders.candidates(dataset.images, dataset.root) if method == 'auto' else (method,):
-    function, licence = table.load(encoders.ENCODERS[name].function), encoders.licence_of(name)
+  names, why = (method,), 'as it was asked for'
+  if method == 'auto':
+    names, why = encoders.candidates(dataset.images, dataset.root)
+  run.say(words.encoders(names, why))
+  for name in names:
+    encoder, licence = table.look_up(encoders.ENCODERS, 'embed.method', name), encoders.licence_of(name)
     if licence:
       run.say(licence)
+    function = table.load(encoder.function)
     arguments = table.accepted(function, config.embed, given | {'name': name})
     found[name] = stage(run, f'embed_{name}', function, **arguments)
+    if not encoder.scaled:
+      found[name] = _scaled(run, config, name, found[name])['embeddings']
   if len(found) > 1:
     scores = stage(run, 'embed', embed.consistencies, candidates=found, seed=config.seed)
   best = max(found, key=lambda name: scores.get(name, 0))
   run.say(words.embedding(best, found[best].shape[1], scores))
-  return found[best], best
+  return found[best], best, None
+
+
+def _given(run, config, dataset):
+  """As `_embed`, of the user's own embeddings."""
+  embeddings = dataset.embeddings
+  run.say(words.embedding('given', embeddings.shape[1], {}))
+  if config.embed.method == 'given':
+    return embeddings, 'given', lambda rows: rows
+  tamed, kept, said = stages.on_each(lambda: scaling.tamed(embeddings, config.embed.wide))
+  for line in said:
+    run.say(line)
+  made = _scaled(run, config, 'given', tamed if said else Known(embeddings, dataset.identity))
+  transform = scaling.Transform(made['mean'], made.get('weights'), made.get('radius'))
+  return made['embeddings'], 'given', lambda rows: transform(rows[:, kept])
+
+
+def _scaled(run, config, name, features):
+  made = stage(run, f'scale_{name}', scaling.scaled, embeddings=features, scaling=config.embed.scaling,
+               components=config.embed.components, seed=config.seed)
+  run.say(words.scaling(made['scaling'], scaling.SCALINGS[made['scaling']].help,
+                        dict(zip(scaling.SCALINGS, made['agreements'], strict=True))))
+  return made
+
+
+def _copies(run, dataset, embeddings):
+  """The groups of copies: int32 [N], by the images, or without any by the embeddings as they were given."""
+  known = None if dataset.images is None else Known(dataset.images, dataset.identity)
+  return stage(run, 'copies', copies.groups, images=known,
+               embeddings=embeddings if known else Known(dataset.embeddings, dataset.identity))
 
 
 def _nearest(embeddings, k):
@@ -178,8 +232,9 @@ def _cluster(run, config, embeddings, near):
   given = {'embeddings': embeddings, 'neighbors': near, 'num_classes': classes, 'seed': config.seed}
   found, scores = {}, {}
   for name in cluster.CLUSTERINGS if settings.method == 'auto' else (settings.method,):
-    function = table.load(cluster.CLUSTERINGS[name].function)
-    made = stage(run, f'cluster_{name}', function, **table.accepted(function, settings, given))
+    entry = cluster.CLUSTERINGS[name]
+    function = table.load(entry.function)
+    made = stage(run, f'cluster_{name}', function, version=entry.version, **table.accepted(function, settings, given))
     found[name] = made['labels'] if isinstance(made, dict) else made
   if len(found) > 1:
     scores = {name: cluster.information(labels, near) for name, labels in found.items()}
@@ -204,7 +259,7 @@ def proxy_training(config: ConfigDict, dataset: data.Dataset, embeddings: np.nda
   has_images = dataset.images is not None
   settings = recipes.with_network(config.proxy, select.METHODS[config.select.method].network if has_images else 'mlp')
   inputs = dataset.images if recipes.takes_images(settings, has_images) else embeddings
-  return {'inputs': inputs, 'recipe': recipes.recipe_of(settings, inputs), 'shards': config.mesh.shards,
+  return {'inputs': inputs, 'recipe': recipes.recipe_of(settings, inputs), 'shards': _shards(config, dataset),
           'seed': config.seed, 'epochs': recipes.epochs(settings, len(inputs))}
 
 

@@ -53,3 +53,22 @@ def _elfs(config, network, *, nesterov, weight_decay):
     training.flip = True
   config.embed.flip = True
   config.select.method = 'double_end'
+
+
+def variant(config, name, *, init='torch', shards=1, beta='auto'):
+  """Make the config that of a variant of its settings file: '' as it is, 'paper' the published experiment.
+
+  What is the same in all of ELFS is set here (docs/paper.md); what differs comes in.
+
+  Args: init: what the networks start from; shards: the GPUs whose batch norms were apart; beta: the one that the
+    authors give for 90 % pruned, or 'auto' where they give none.
+  Raises: ValueError for another name.
+  """
+  if name not in ('', 'paper'):
+    raise ValueError(f'{name!r} is no variant of this settings file: after the colon stands paper, or leave it out')
+  if name == 'paper':
+    config.embed.method, config.embed.scaling = 'dino_vitb16', 'raw'
+    config.mesh.shards = shards
+    config.proxy.init = config.evaluate.init = init
+    config.select.beta = beta
+    config.judge.betas = tuple(tenth / 10 for tenth in range(9))

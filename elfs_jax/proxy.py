@@ -17,7 +17,7 @@ def dynamics_scores(inputs: np.ndarray, pseudo_labels: np.ndarray, num_classes: 
 
   Args: as in `train.fit`; `pseudo_labels` int32 [N] take the place of labels; `names`: the scores of `SCORES` that are
     returned, an argument so that a result which was kept before one was added is not taken for one that has it.
-  Returns: dict of float32 [N]: `aum`, `forgetting`, `correctness`, `el2n`.
+  Returns: dict of float32 [N]: `aum`, `forgetting`, `correctness`, `el2n`, `aum_logits`.
   """
   fitted = train.fit(inputs, pseudo_labels, num_classes, recipe, epochs=epochs, mesh=mesh, shards=shards, seed=seed,
                      state=state, on_epoch=on_epoch, progress=progress)

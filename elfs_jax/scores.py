@@ -8,6 +8,7 @@ in `select.score`. A function gets the sums as an object with these arrays, [N] 
   epochs     int32, epochs recorded
   correct    int32, epochs in which the prediction was y
   forgotten  int32, epochs in which the prediction was wrong and was right the epoch before
+  lead       float32, sum over epochs of z_y - max over c != y of z_c, z the logits
 
 They are NumPy's or JAX's: use operators and the methods that both have.
 """
@@ -25,8 +26,16 @@ class Score(NamedTuple):
 
 
 def aum(sums):
-  """The area under the margin, its mean over the epochs, in [-1, 1] (Pleiss et al., arXiv 2001.10528)."""
+  """The mean over the epochs of the margin of softmax probabilities, in [-1, 1], as the code of ELFS has it."""
   return sums.margin / _recorded(sums)
+
+
+def aum_logits(sums):
+  """The mean over the epochs of the margin of logits, without bounds (Pleiss et al., arXiv 2001.10528).
+
+  Beside `aum` it tells apart what was learned well: probabilities near 0 and 1 all have a margin near -1 or 1.
+  """
+  return sums.lead / _recorded(sums)
 
 
 def forgetting(sums):
@@ -50,8 +59,9 @@ def _recorded(sums):
 
 
 SCORES: dict[str, Score] = {
-    'aum': Score(-1, aum, 'area under the margin: by how much the label leads, mean over epochs'),
+    'aum': Score(-1, aum, 'area under the margin: by how much the label leads in probability, mean over epochs'),
     'forgetting': Score(1, forgetting, 'how often it was right in one epoch and wrong in the next'),
     'correctness': Score(-1, correctness, 'in how many epochs it was right'),
     'el2n': Score(1, el2n, 'length of the error, mean over the first ten epochs'),
+    'aum_logits': Score(-1, aum_logits, 'the same as aum, of logits in place of probabilities'),
 }

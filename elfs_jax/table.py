@@ -2,7 +2,7 @@
 
 A kind of thing that there is a choice of (a source, an encoder, a clustering, a score, a selection method, an export)
 has one table, in the `__init__.py` of its room. `--help`, the checks and the benchmark read the tables, so that what is
-added to one is known everywhere.
+added to one is known everywhere. An entry `timm:NAME` stands for all names that begin with `timm:`.
 """
 import difflib
 import importlib
@@ -22,12 +22,20 @@ def load(function: str | Callable) -> Callable:
 def look_up(table: Mapping[str, Any], what: str, name: str) -> Any:
   """The entry called `name`. Raises: ValueError that says which setting is wrong and which names there are."""
   check_name(table, what, name)
-  return table[name]
+  return table[entry_of(table, name) or name]
+
+
+def entry_of(names, name: str) -> str | None:
+  """The entry that goes by a name: the name itself, or `timm:NAME` for any `timm:...`; None where there is none."""
+  if name in names:
+    return name
+  prefix, _, rest = str(name).partition(':')
+  return f'{prefix}:NAME' if rest and f'{prefix}:NAME' in names else None
 
 
 def check_name(names, what: str, name: str) -> None:
-  """Raises: ValueError unless `name` is one of `names`; `what` is the setting, for the message."""
-  if name not in names:
+  """Raises: ValueError unless `name` goes by one of `names`; `what` is the setting, for the message."""
+  if entry_of(names, name) is None:
     near = difflib.get_close_matches(str(name), names, 1)
     raise ValueError(f'{what}={name!r} is unknown' + (f': did you mean {near[0]!r}? There' if near else '; there')
                      + f' are {", ".join(names)}')

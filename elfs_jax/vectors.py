@@ -12,6 +12,13 @@ def unit_rows(embeddings):
   return x_ND * (1 / np.where(norm_N > 0, norm_N, 1)).astype(np.float32)[:, None]
 
 
+def nearest(x_ND, count):
+  """The nearest others of each row by cosine similarity, `count` of them or all that there are: int [N, K]."""
+  from sklearn.neighbors import NearestNeighbors
+  x_ND = unit_rows(x_ND)
+  return NearestNeighbors(n_neighbors=min(count, len(x_ND) - 1), algorithm='brute').fit(x_ND).kneighbors()[1]
+
+
 def fit_kmeans(model, x_ND):
   """Fit a k-means of scikit-learn on one thread, as its labels otherwise depend on the thread count; returns it.
 

@@ -7,7 +7,8 @@ from conftest import run
 from PIL import Image
 
 import elfs_jax
-from elfs_jax import data, embed, pipeline
+from elfs_jax import data, pipeline
+from elfs_jax.embed import scaling
 
 pytestmark = pytest.mark.usefixtures('one_device')
 
@@ -76,7 +77,7 @@ def test_pictures_of_a_folder_are_mirrored_by_default_and_an_array_is_not(blobs,
 
 def test_embeddings_that_are_given_are_used_as_they_are_or_scaled(tiny, blobs, tmp_path):
   x = blobs[0].reshape(120, -1)[:, :6].astype(np.float32)
-  for method, expected in (('given', x), ('auto', embed.scale(x))):
+  for method, expected in (('given', x), ('auto', scaling.fit(x, 'distances')(x))):
     tiny.embed.method = method
     coreset = elfs_jax.select_coreset(embeddings=x, budget=20, num_classes=4, beta=0.1, config=tiny,
                                       workdir=tmp_path / method)
@@ -96,7 +97,8 @@ def test_a_coreset_shows_what_it_is(tiny, blobs, tmp_path, capsys):
                                                                                      for i in coreset.indices]
   assert all(path.is_file() for path in coreset.paths) and coreset.forecast is None
   frame = coreset.to_frame()
-  assert list(frame.columns) == ['index', 'id', 'pseudo_label', 'aum', 'correctness', 'el2n', 'forgetting']
+  names = ['aum', 'aum_logits', 'correctness', 'el2n', 'forgetting']
+  assert list(frame.columns) == ['index', 'id', 'pseudo_label', *names]
   rows = [line.split(',') for line in (out / 'coreset.csv').read_text().splitlines()[1:]]
   assert frame['id'].tolist() == [row[2] for row in rows]
   assert frame['aum'].tolist() == [float(row[4]) for row in rows]

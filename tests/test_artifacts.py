@@ -1,3 +1,4 @@
+import csv
 import os
 import shutil
 
@@ -120,3 +121,17 @@ def test_a_checkpoint_is_due_once_a_minute(tmp_path, monkeypatch):
     leaves = artifacts.Checkpoint(tmp_path / 'c', 'k').restore()
     kept.append(leaves and int(leaves[0][0]))
   assert kept == [None, 2, 2, 2, 5, 5]
+
+
+def test_any_name_comes_back_from_a_table_of_rows(tmp_path):
+  """A carriage return ends a line for every reader; Python before 3.13 did not quote it where lines end otherwise."""
+  names = ['a\rb.png', 'a\nb', 'a\r\nb', '\r', 'a,b', '"', "=cmd|' /C calc'!A0", '', ' a ', 'é']
+  artifacts.write_rows(tmp_path / 'x.csv', ['rank', 'id'], enumerate(names))
+  for newline in ('', None):  # As it stands, and with each kind of line end made one, as spreadsheets do.
+    with open(tmp_path / 'x.csv', newline=newline, encoding='utf-8') as file:
+      rows = list(csv.reader(file))
+    assert rows[0] == ['rank', 'id'] and len(rows) == 1 + len(names)
+    if newline == '':
+      assert [name for _, name in rows[1:]] == names
+  pandas = pytest.importorskip('pandas')
+  assert pandas.read_csv(tmp_path / 'x.csv', keep_default_na=False)['id'].tolist() == names

@@ -1,7 +1,10 @@
 """Views of images against windows and mirrors cut by NumPy."""
 import jax
 import numpy as np
+import pytest
+from scipy import stats
 
+from elfs_jax.training import augment as views
 from elfs_jax.training.augment import augment
 
 OFF = dict(crop=0, flip=False, resized_crop=False)
@@ -42,10 +45,30 @@ def test_a_resized_crop_shows_a_box_within_the_image():
   line = np.stack([found[:, :, 5, 0], found[:, 5, :, 1]], 1)[:, :, 4:-4]  # At the edges nothing is left to blend with.
   box = np.diff(line).mean(-1)
   area, aspect = box.prod(1), box[:, 1] / box[:, 0]
-  assert np.ptp(np.diff(line), -1).max() < 1e-3 and 0.07 < area.min() < 0.12 and 0.9 < area.max() <= 1.001
-  whole = (box < 0.999).all(1)  # A box that would be wider than the image is cut to it.
-  assert 0.74 < aspect[whole].min() < 0.8 and 1.25 < aspect[whole].max() < 1.34
+  assert np.ptp(np.diff(line), -1).max() < 1e-3 and 0.07 < area.min() < 0.12 and 0.85 < area.max() <= 1.001
+  assert 0.7 < aspect.min() < 0.8 and 1.25 < aspect.max() < 1.43  # 3/4 to 4/3 but for whole pixels.
+  np.testing.assert_allclose(box * side, np.round(box * side), atol=2e-3)
   start = (line.mean(-1) + 0.5) / side - box / 2
   assert start.min() > -1e-3 and (start + box).max() < 1.001
-  place = (start / np.maximum(1 - box, 1e-9))[whole]
+  place = (start / np.maximum(1 - box, 1e-9))[(box < 0.9).all(1)]
   assert place.min() < 0.05 and place.max() > 0.95
+
+
+@pytest.mark.parametrize('height, width, last', [(40, 40, (40, 40)), (30, 90, (30, 40)), (90, 20, (27, 20))])
+def test_a_box_that_does_not_fit_is_drawn_anew_and_in_the_end_is_the_largest_in_the_middle(height, width, last):
+  """The rule of torchvision's RandomResizedCrop, one box at a time."""
+  def one(rng):
+    for _ in range(10):
+      area, aspect = height * width * rng.uniform(0.08, 1), np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
+      tall, wide = round(np.sqrt(area / aspect)), round(np.sqrt(area * aspect))
+      if 0 < wide <= width and 0 < tall <= height:
+        return tall, wide, rng.integers(height - tall + 1), rng.integers(width - wide + 1)
+    return *last, (height - last[0]) // 2, (width - last[1]) // 2
+  rng, count = np.random.default_rng(0), 4000
+  expected = np.array([one(rng) for _ in range(count)])
+  found = np.concatenate(views._boxes(jax.random.key(0), count, height, width), 1)
+  assert (found == np.round(found)).all() and (found >= 0).all()
+  assert (found[:, :2] > 0).all() and (found[:, :2] + found[:, 2:] <= [height, width]).all()
+  for column in range(4):
+    assert stats.ks_2samp(found[:, column], expected[:, column], method='asymp').pvalue > 1e-3
+  assert abs((found[:, :2] == last).all(1).mean() - (expected[:, :2] == last).all(1).mean()) < 0.02

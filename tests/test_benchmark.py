@@ -191,15 +191,17 @@ def pool_of(scores, supervised, seed=0):
 
 
 def test_each_score_and_each_ceiling_is_cut_by_its_own_scores():
-  names, rng = ('aum', 'forgetting', 'el2n', 'correctness'), np.random.default_rng(1)
+  names, rng = ('aum', 'forgetting', 'el2n', 'correctness', 'aum_logits'), np.random.default_rng(1)
   own, true = ({name: rng.normal(size=100).astype(np.float32) for name in names} for _ in range(2))
   pool, table = pool_of(own, true), {method.name: method for method in methods.table((0.1, 0.2), 3)}
   def band(scores, name, beta, count=20):
     hard = SCORES[name].harder * scores[name].astype(np.float64)
     return np.argsort(-hard)[int(100 * beta):][:count]
   for name, expected in (('elfs_fixed', band(own, 'aum', 0.3)), ('elfs_forgetting', band(own, 'forgetting', 0.3)),
-                         ('elfs_el2n', band(own, 'el2n', 0.3)), ('double_end_beta_0.2', band(own, 'aum', 0.2)),
-                         ('elfs_beta_0.1', band(own, 'aum', 0.1)), ('supervised_el2n', band(true, 'el2n', 0)),
+                         ('elfs_el2n', band(own, 'el2n', 0.3)), ('elfs_aum_logits', band(own, 'aum_logits', 0.3)),
+                         ('double_end_aum_logits', band(own, 'aum_logits', 0.3)),
+                         ('double_end_beta_0.2', band(own, 'aum', 0.2)), ('elfs_beta_0.1', band(own, 'aum', 0.1)),
+                         ('supervised_el2n', band(true, 'el2n', 0)),
                          ('supervised_forgetting', band(true, 'forgetting', 0)),
                          ('supervised_aum_beta_0.15', band(true, 'aum', 0.15))):
     np.testing.assert_array_equal(table[name].choose(pool, 20), expected, err_msg=name)

@@ -7,7 +7,7 @@ from elfs_jax import dynamics, scores
 def reference(logits_TNC, labels):
   """The definitions, one example and one epoch at a time."""
   epochs, n, _ = logits_TNC.shape
-  out = {name: np.zeros(n) for name in ('aum', 'forgetting', 'correctness', 'el2n')}
+  out = {name: np.zeros(n) for name in ('aum', 'forgetting', 'correctness', 'el2n', 'aum_logits')}
   for i in range(n):
     was_right = False
     for t in range(epochs):
@@ -16,6 +16,7 @@ def reference(logits_TNC, labels):
       p /= p.sum()
       y = labels[i]
       out['aum'][i] += (p[y] - max(p[c] for c in range(len(p)) if c != y)) / epochs
+      out['aum_logits'][i] += (z[y] - max(z[c] for c in range(len(z)) if c != y)) / epochs
       right = int(np.argmax(z)) == y
       out['correctness'][i] += right
       out['forgetting'][i] += was_right and not right
@@ -56,14 +57,21 @@ def test_the_scores_of_the_table_are_those_of_numpy_arrays_to_the_bit_and_a_new_
   for epoch in range(13):
     state = dynamics.record(state, np.arange(8), rng.normal(size=(8, 3)), rng.integers(0, 3, 8), epoch)
     found = dynamics.scores(state)
-    assert list(found) == ['aum', 'forgetting', 'correctness', 'el2n', 'doubt']
+    assert list(found) == ['aum', 'forgetting', 'correctness', 'el2n', 'aum_logits', 'doubt']
     sums = dynamics.Dynamics(*map(np.asarray, state))
-    for name in ('aum', 'forgetting', 'correctness', 'el2n'):
+    for name in ('aum', 'forgetting', 'correctness', 'el2n', 'aum_logits'):
       same = scores.SCORES[name].of(sums)
       assert same.dtype == found[name].dtype == np.float32
       np.testing.assert_array_equal(same, found[name], err_msg=name)
       assert found[name][8] == 0  # Never recorded.
   np.testing.assert_allclose(found['doubt'][:8], 1 - found['correctness'][:8] / 13, rtol=1e-6)
+
+
+def test_a_large_logit_counts_in_full_where_its_probability_no_longer_grows():
+  logits, first = np.array([[20., 0, 0], [80., 0, -5]]), np.array([0, 0])
+  found = dynamics.scores(dynamics.record(dynamics.init(2), np.array([0, 1]), logits, first, 0))
+  np.testing.assert_array_equal(found['aum'], [1, 1])
+  np.testing.assert_array_equal(found['aum_logits'], [20, 80])
 
 
 def test_masked_rows_leave_the_state_alone():

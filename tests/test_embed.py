@@ -52,7 +52,7 @@ def test_scale_matches_numpy():
 def test_scale_of_a_large_array_fits_a_sample(monkeypatch):
   x = np.random.default_rng(0).normal(size=(5000, 4)).astype(np.float32) * [8, 4, 2, 1]
   whole = embed.scale(x)
-  monkeypatch.setattr(embed, 'BLOCK', 999)
+  monkeypatch.setattr(embed.pixels, 'BLOCK', 999)
   part = embed.scale(x, seed=5, fit_rows=2500)
   assert part.shape == whole.shape and not np.array_equal(part, whole)
   np.testing.assert_allclose(np.abs(np.corrcoef(part.T, whole.T)[:4, 4:]).diagonal(), 1, atol=5e-3)

@@ -10,7 +10,7 @@ import pytest
 from conftest import on_devices
 from oracles import photographs, pictures, timm
 
-from elfs_jax import encoders
+from elfs_jax import connection, encoders
 from elfs_jax.encoders import convolutions, efficientnet, preprocess, pretrained, resnet, tensors, zoo
 
 LITE = ('efficientnet_lite0', 'efficientnet_lite2')
@@ -78,7 +78,7 @@ def test_an_embedding_depends_on_its_picture_alone(lite):
 def test_the_same_on_one_and_eight_devices():
   script = """
 import hashlib, jax
-from elfs_jax import encoders
+from elfs_jax import connection, encoders
 from oracles import pictures
 assert len(jax.devices()) == {devices}
 print(hashlib.sha256(encoders.load('efficientnet_lite0', 'random')(pictures(5, 40, 56)).tobytes()).hexdigest())
@@ -199,7 +199,7 @@ def test_without_a_connection(offline, hub, monkeypatch, tmp_path):
     assert not offline
     given_up.wait(30)
     raise OSError('no answer')
-  monkeypatch.setattr(pretrained, 'SECONDS', 1)
+  monkeypatch.setattr(connection, 'SECONDS', 1)
   monkeypatch.setattr('urllib.request.urlopen', hang)
   message = error_of('dino_resnet50')
   given_up.set()

@@ -68,7 +68,7 @@ def test_the_choice_is_within_two_standard_errors_of_the_best_and_nearest_to_wha
 
 
 def test_the_published_beta_is_what_is_expected_of_the_published_method():
-  assert [judge.interpolate(judge.PUBLISHED_BETA, rate) for rate in (0.3, 0.5, 0.7, 0.9)] == [0.1, 0.2, 0.4, 0.4]
+  assert [judge.interpolate(judge.PUBLISHED_BETA, rate) for rate in (0.3, 0.5, 0.7, 0.9)] == [0, 0.2, 0.3, 0.4]
   assert judge.best_beta(np.arange(8) / 10, np.zeros((8, 2, 2)), 0.42) == 0.4
 
 

@@ -51,7 +51,9 @@ def test_values_that_cannot_be(labelled, words):
   ('l.csv', 'rank,index,id,pseudo_label\n0,1,b/2.png,5\n1,2,a/0.png,5\n', [2, 0], None),
   ('l.csv', 'rank,index\n0,1\n1,3\n', [1, 3], None), ('l.csv', 'Path;Label\nb/2.png; 7 \n', [2], ['7']),
   ('l.csv', 'id,file\nq,a/1.png\nr,b/3.png\n', [1, 3], None), ('l.csv', 'index\n', [], None),
-  ('l.csv', 'id\n2\n0\n', [2, 0], None)])
+  ('l.csv', 'id\n2\n0\n', [2, 0], None), ('l.csv', 'file_name,label\n./a/1.png,x\nb\\2,y\n', [1, 2], ['x', 'y']),
+  ('l.csv', ',image,split\n0,b/3.png,a\n1,a/0.png,a\n', [3, 0], None),
+  ('l.txt', '/photos/b/2.png\n/photos/a/0.png\n', [2, 0], None)])
 def test_files(tmp_path, name, content, rows, labels):
   (tmp_path / name).write_bytes(content.encode())
   assert rows_of(tmp_path / name) == (rows, labels)
@@ -65,13 +67,24 @@ def test_files_of_numpy(tmp_path):
   assert rows_of(tmp_path / 'l.npy') == ([2], None)
 
 
+def test_a_number_is_an_index_before_it_is_a_name_without_its_ending(tmp_path):
+  ids = ['0.png', '1.png', '10.png', '2.png']
+  assert rows_of([2, 3], ids) == ([2, 3], None) and rows_of(['2.png'], ids) == ([3], None)
+  (tmp_path / 'l.csv').write_text('id\n2\n1\n')
+  assert rows_of(tmp_path / 'l.csv', ids) == ([2, 1], None)
+  (tmp_path / 'l.csv').write_text('image,label\n2,x\n1,y\n')
+  with pytest.raises(ValueError, match="no example is called '2', as column 'image' has it.*'0.png'"):
+    data.labelled_rows(tmp_path / 'l.csv', ids)
+
+
 def test_an_index_column_holds_no_ids(tmp_path):
   (tmp_path / 'l.csv').write_text('index\n0\n1\n')
   assert rows_of(tmp_path / 'l.csv', ['1', '0', '5']) == ([0, 1], None)
 
 
 @pytest.mark.parametrize('name, content, words', [
-  ('l.txt', 'a/0.png\nx\n', ["'x'"]), ('l.csv', 'name,label\na,b\n', ['no column id', 'index']),
+  ('l.txt', 'a/0.png\nx\n', ["'x'"]), ('l.csv', 'name,label\na,b\n', ["'a'", "'name'", "'a/0.png'"]),
+  ('l.csv', 'score\n0.5\n', ['no column id', 'index']),
   ('l.csv', '', ['no column']), ('l.csv', 'id,label\na/0.png,cat\na/1.png,\n', ['row 3 has no label']),
   ('l.csv', 'label,id\ncat\n', ['row 2']), ('l.csv', 'index\na/0.png\n', ["'a/0.png'"]),
   ('l.csv', 'id\na/0.png\na/0.png\n', ['more than once']), ('l.dat', '1', ['.csv, .txt or .npy'])])
@@ -132,7 +145,7 @@ def test_a_data_set_keeps_them(tmp_path):
                              test_labels=[1, 0])
   assert dataset.labelled.tolist() == [2] and dataset.labelled.dtype == np.int64
   assert dataset.test_images.shape == (2, 4, 4, 1) and dataset.test_labels.tolist() == [1, 0]
-  with pytest.raises(ValueError, match='test_images and test_labels go together'):
+  with pytest.raises(ValueError, match='test_images or test_embeddings go with test_labels'):
     data.from_memory(images, test_images=images)
   with pytest.raises(ValueError, match='no example .w.'):
     data.from_memory(images, ids=list('xyz'), labelled=['w'])

@@ -82,18 +82,48 @@ def test_a_folder_with_a_broken_file(tmp_path, blobs):
   assert 'random subset' in process.stdout
 
 
-def test_an_interrupted_run_says_how_to_go_on(tmp_path, arrays):
+def start_training(path, out, *more):
+  """A command that has begun to train its proxy, and does so for minutes."""
   environment = os.environ | {'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
   process = subprocess.Popen(
-      [sys.executable, str(ROOT / 'launch.py'), f'--config={ROOT}/configs/arrays.py', f'--config.data.path={arrays}',
-       f'--workdir={tmp_path}/out', '--config.embed.method=pca'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+      [sys.executable, str(ROOT / 'launch.py'), f'--config={ROOT}/configs/arrays.py', f'--config.data.path={path}',
+       f'--workdir={out}', '--config.embed.method=pca', *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
       text=True, env=environment)
-  while '[proxy]' not in process.stdout.readline():
-    assert process.poll() is None
-  time.sleep(1)  # Into its compilation.
-  process.send_signal(signal.SIGINT)
+  while '[proxy]' not in (line := process.stdout.readline()):
+    assert process.poll() is None, line
+  return process
+
+
+STOPPED = 'stopped; the same command goes on from here'
+
+
+@pytest.mark.parametrize('sent, status', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_while_it_compiles_says_how_to_go_on(tmp_path, arrays, sent, status):
+  process = start_training(arrays, tmp_path / 'out', '--config.proxy.network=resnet34', '--config.proxy.epochs=100')
+  time.sleep(1)  # Into its compilation, which takes longer than it has.
+  process.send_signal(sent)
+  start = time.monotonic()
   _, error = process.communicate(timeout=60)
-  assert process.returncode == 130 and error.strip().endswith('stopped; the same command goes on from here')
+  assert time.monotonic() - start < 10
+  assert process.returncode == status and error.strip().splitlines()[-1] == STOPPED and error.count('stopped') == 1
+
+
+def test_sigterm_keeps_the_training_that_is_under_way(tmp_path, arrays):
+  process = start_training(arrays, tmp_path / 'out', '--config.proxy.epochs=1000000')
+  while 'training' not in process.stderr.readline():  # The bar, after the first epoch.
+    assert process.poll() is None
+  assert not (tmp_path / 'out/checkpoints/proxy').exists()
+  process.send_signal(signal.SIGTERM)
+  start = time.monotonic()
+  _, error = process.communicate(timeout=60)
+  assert time.monotonic() - start < 10
+  assert process.returncode == 143 and error.strip().splitlines()[-1] == STOPPED and 'Traceback' not in error
+  kept, = (tmp_path / 'out/checkpoints/proxy').glob('*/*')
+  assert kept.name.isdecimal() and int(kept.name) > 0
+  again = start_training(arrays, tmp_path / 'out', '--config.proxy.epochs=1000000')
+  assert 'going on from the checkpoint' in again.stdout.readline()
+  again.kill()
+  again.communicate()
 
 
 def test_bad_command_lines(tmp_path, arrays):

@@ -11,13 +11,14 @@ FILES = {'.'.join(('elfs_jax', *file.relative_to(PACKAGE).with_suffix('').parts)
 # A stage may import foundations, and what stands in its own room; `encoders` are a room of `embed`.
 STAGES = {'data': ['data'], 'embed': ['embed', 'encoders'], 'encoders': ['embed', 'encoders'],
           'neighbors': ['neighbors'], 'cluster': ['cluster'], 'proxy': ['proxy'], 'select': ['select'],
-          'judge': ['judge'], 'evaluate': ['evaluate'],
+          'copies': ['copies'], 'judge': ['judge'], 'evaluate': ['evaluate'],
           'report': ['report'], 'export': ['export']}
-FOUNDATIONS = ['budget', 'bounds', 'dynamics', 'scores', 'table', 'training', 'vectors', 'runtime.mesh']
+FOUNDATIONS = ['budget', 'bounds', 'connection', 'dynamics', 'scores', 'table', 'training', 'vectors', 'runtime.mesh']
 WRITES = {'export': ['runtime.artifacts']}  # What a stage may use beside them.
-WITHOUT_JAX = ['budget', 'cluster', 'cluster.centroids', 'cluster.merging', 'cluster.quality', 'config', 'data',
-               'embed', 'encoders', 'export', 'scores', 'select', 'select.band', 'select.cover', 'select.greedy',
-               'select.rivals', 'table', 'training', 'vectors', 'cli', 'report.words', 'report.page']
+WITHOUT_JAX = ['budget', 'cluster', 'cluster.centroids', 'cluster.merging', 'cluster.quality', 'config', 'copies',
+               'data', 'embed', 'embed.choice', 'embed.pixels', 'embed.scaling', 'encoders', 'export', 'scores',
+               'select', 'select.band', 'select.cover', 'select.greedy', 'select.rivals', 'table', 'training',
+               'vectors', 'cli', 'report.words', 'report.page']
 
 
 def imports(file):

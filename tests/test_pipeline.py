@@ -28,7 +28,8 @@ def test_artifacts_agree_with_each_other(tiny, blobs, tmp_path):
   for row in rows:
     i = int(row['index'])
     assert row['id'] == str(i) and int(row['pseudo_label']) == scores['pseudo_label'][i]
-    assert all(np.float32(row[name]) == scores[name][i] for name in ('aum', 'forgetting', 'el2n', 'correctness'))
+    names = ('aum', 'forgetting', 'el2n', 'correctness', 'aum_logits')
+    assert all(np.float32(row[name]) == scores[name][i] for name in names)
   assert np.load(tmp_path / 'embeddings.npy').shape[0] == len(np.load(tmp_path / 'pseudo_labels.npy')) == 120
   assert json.loads((tmp_path / 'metrics.json').read_text())['accuracy']['random'] == metrics['accuracy']['random']
   assert json.loads((tmp_path / 'config.json').read_text())['select']['budget'] == '10%'
@@ -61,8 +62,8 @@ def test_only_what_changed_runs_again(tiny, blobs, tmp_path):
   assert not any(stages().values())
   assert all(stages().values())
   tiny.select.budget = 24
-  assert stages() == {'embed_pca': True, 'neighbors': True, 'cluster_kmeans': True, 'proxy': True, 'clusterings': True,
-                      'judge_24': False, 'evaluate_coreset': False, 'evaluate_random': False,
+  assert stages() == {'embed_pca': True, 'neighbors': True, 'cluster_kmeans': True, 'proxy': True, 'copies': True,
+                      'clusterings': True, 'judge_24': False, 'evaluate_coreset': False, 'evaluate_random': False,
                       'evaluate_everything': True}
   tiny.proxy.epochs = 3
   again = stages()
@@ -259,7 +260,7 @@ def test_settings_that_the_data_cannot_meet(tiny, blobs, tmp_path, field, value,
 
 @pytest.mark.parametrize('shards, words', [
     (128, 'proxy.batch=64 must be a multiple of mesh.shards=128'), (0, 'mesh.shards=0 must be a whole number'),
-    (3, 'mesh.shards=3 must be a power of two'), (256, 'fewer than two of 360')])
+    (3, 'mesh.shards=3 must be a power of two'), (256, 'proxy.batch=64 must be a multiple of mesh.shards=128')])
 def test_shards_that_the_proxy_cannot_have(tiny, blobs, tmp_path, shards, words):
   tiny.mesh.shards = shards
   with pytest.raises(ValueError, match=words):
@@ -283,13 +284,27 @@ def test_a_workdir_in_use(tiny, blobs, tmp_path):
   assert not (tmp_path / 'out' / 'coreset.csv').exists()
 
 
-def test_what_a_killed_run_was_writing_is_cleared_away(tiny, blobs, tmp_path):
-  names = ['stages/.embed.npz.a1b2c3d4', '.coreset.csv.00ff00ff', '.notes.markdown']
-  (tmp_path / 'stages').mkdir()
-  for name in names:
+def test_what_a_killed_run_was_writing_is_cleared_away_and_nothing_else(tmp_path):
+  ours = ['stages/.embed.npz.a1b2c3d4', 'images/.images-0123456789abcdef.npy.00ff00ff', '.coreset.csv.00ff00ff',
+          '.report.html.0a0b0c0d', '.runs.csv.deadbeef']
+  theirs = ['.notes.markdown', '.notes.deadbeef', '.coreset.csv.bak', '.coreset.csv.deadbeef.txt', 'stages/.a.deadbeef',
+            'images/.holiday.jpg.deadbeef', '.coreset.csv.DEADBEEF', '.xcoreset.csv.deadbeef', 'coreset.csv.deadbeef']
+  for name in ours + theirs:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b'half')
+  (tmp_path / '.metrics.json.deadbeef').mkdir()
   with store.held(tmp_path):
-    assert [(tmp_path / name).exists() for name in names] == [False, False, True]
+    assert [name for name in ours + theirs if (tmp_path / name).exists()] == theirs
+  assert (tmp_path / '.metrics.json.deadbeef').is_dir()
+
+
+@pytest.mark.parametrize('name', ['coreset.csv', 'report.html', 'embeddings.npy', 'metrics.json', 'scores.npz'])
+def test_a_folder_with_files_that_are_not_ours_is_no_workdir(tiny, blobs, tmp_path, name):
+  (tmp_path / name).write_text('mine')
+  with pytest.raises(ValueError, match=f'holds {name} but no config.json of elfs_jax.*: choose another') as error:
+    run(tiny, blobs[0], tmp_path)
+  assert '\n' not in str(error.value) and (tmp_path / name).read_text() == 'mine'
+  assert {path.name for path in tmp_path.iterdir()} <= {name, '.lock'}
 
 
 def test_the_settings_kept_are_those_of_the_results(tiny, blobs, tmp_path, monkeypatch):

@@ -480,7 +480,8 @@ def test_a_score_is_a_function_and_an_entry(monkeypatch):
 
 def test_scores_point_the_right_way():
   """Of two examples the second was learned worse: less margin and less often right, forgotten more, a larger error."""
-  found = {'aum': [0.9, -0.2], 'correctness': [40, 3], 'forgetting': [0, 5], 'el2n': [0.1, 1.1]}
+  found = {'aum': [0.9, -0.2], 'correctness': [40, 3], 'forgetting': [0, 5], 'el2n': [0.1, 1.1],
+           'aum_logits': [7, -3]}
   found = {name: np.array(values, np.float32) for name, values in found.items()}
   for name in scores.SCORES:
     easy, hard = select.difficulty(found, name, seed=0)

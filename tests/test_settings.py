@@ -1,10 +1,10 @@
 """The settings files, and what they leave open."""
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, launch
 
+from elfs_jax import checks, pipeline
 from elfs_jax import config as config_lib
-from elfs_jax import pipeline
 from elfs_jax.training import networks
 from elfs_jax.training import recipe as recipes
 
@@ -12,18 +12,20 @@ from elfs_jax.training import recipe as recipes
 def test_every_settings_file_can_be_read():
   for path in sorted((ROOT / 'configs').glob('*.py')):
     config = config_lib.read(path)
-    name = {'benchmark': 'digits', 'icons': 'folder'}.get(path.stem, path.stem)
+    name = {'benchmark': 'digits', 'icons': 'folder', 'cinic10': 'folder'}.get(path.stem, path.stem)
     assert config.is_locked and config.data.name == name, path
 
 
 SMALL_IMAGES = {'network': 'resnet18', 'batch': 256, 'learning_rate': 0.1, 'final_rate': 1e-4, 'momentum': 0.9,
-                'nesterov': True, 'weight_decay': 5e-4, 'crop': 4, 'flip': True, 'resized_crop': False}
+                'nesterov': True, 'weight_decay': 5e-4, 'crop': 4, 'flip': True, 'resized_crop': False, 'init': 'he'}
+BARE = SMALL_IMAGES | {'crop': 0, 'flip': False}
 IMAGENET = SMALL_IMAGES | {'network': 'resnet34', 'nesterov': False, 'weight_decay': 1e-4, 'resized_crop': True}
 
 
 @pytest.mark.parametrize('name, training, epochs, steps', [
     ('cifar10', SMALL_IMAGES, 200, 40_000), ('cifar100', SMALL_IMAGES, 200, 40_000),
-    ('stl10', SMALL_IMAGES, 200, 40_000), ('imagenet', IMAGENET, 60, 300_000)])
+    ('stl10', SMALL_IMAGES, 200, 40_000), ('cinic10', SMALL_IMAGES, 200, 40_000), ('svhn', BARE, 200, 40_000),
+    ('imagenet', IMAGENET, 60, 300_000)])
 def test_the_published_settings(name, training, epochs, steps):
   """The tables of DESIGN section 5: TEMI's, and ELFS's training."""
   config = config_lib.read(ROOT / f'configs/{name}.py')
@@ -38,6 +40,31 @@ def test_the_published_settings(name, training, epochs, steps):
   assert temi.learning_rate == pytest.approx(1e-4 * 1024 / 256)
   assert config.neighbors.k is None and pipeline.NEIGHBORS == 50
   assert temi.num_classes == {'cifar100': 100, 'imagenet': 1000}.get(name, 10)
+
+
+PAPER = {'cifar10': ('torch', 1, 0.4, None), 'cifar100': ('torch', 1, 'auto', None),
+         'stl10': ('torch', 1, 'auto', None), 'svhn': ('torch', 1, 'auto', None), 'cinic10': ('torch', 1, 'auto', 32),
+         'imagenet': ('torchvision', 2, 0.3, 224)}
+
+
+@pytest.mark.parametrize('name', PAPER)
+def test_the_variant_paper_differs_in_what_is_documented(name):
+  plain, paper = (dict(config_lib._leaves(config_lib.read(f'{name}{colon}'))) for colon in ('', ':paper'))
+  init, shards, beta, size = PAPER[name]
+  expected = plain | {
+      'embed.method': 'dino_vitb16', 'embed.scaling': 'raw', 'mesh.shards': shards, 'proxy.init': init,
+      'evaluate.init': init, 'select.beta': beta, 'data.size': size,
+      'judge.betas': (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)}
+  assert paper == expected
+  assert dict(config_lib._leaves(config_lib.read(f'benchmark:{name}:paper'))) == expected | dict(
+      config_lib._leaves(config_lib.benchmark(), 'benchmark.'))
+
+
+def test_an_unknown_variant_ends_in_one_line():
+  for given in ('cifar10:papre', 'benchmark:cifar10:papre'):
+    with pytest.raises(ValueError, match=f"--config={given}: .*'papre' is no variant") as error:
+      config_lib.read(given)
+    assert '\n' not in str(error.value)
 
 
 def test_what_is_left_open_follows_the_data(tiny):
@@ -70,3 +97,51 @@ def test_a_network_is_added_by_one_entry(monkeypatch):
   assert recipes.takes_images({'network': 'toy'}, True)
   with pytest.raises(ValueError, match="network='toyy' is unknown: did you mean 'toy'"):
     networks.build('toyy', 3)
+
+
+def refusal(config, **more):
+  """The one line by which settings are refused for 300 images of 8 pixels; None where they are not."""
+  try:
+    checks.check(config, 300, has_images=True, has_embeddings=False, side=8, **more)
+  except ValueError as error:
+    assert type(error) is ValueError and '\n' not in str(error) and len(str(error)) < 700, error
+    return str(error)
+
+
+HOSTILE = [True, False, None, -1, 0, 1, 3, 10 ** 30, 1.5, 1e-300, 1e300, float('nan'), float('inf'), '', ' ', '()',
+           'None', 'x', '-1', '1e9', '200%', '\0', (), [], (1, 'a'), (True,), ((1, 2),), (1, 2), {}, b'x',
+           np.float32(2), np.array([1, 2])]
+
+
+def test_whatever_a_setting_is_given_ends_in_one_line():
+  """Each field with each value: it is taken, or refused by the field's name."""
+  refused = 0
+  for name, field in config_lib.FIELDS.items():
+    for value in HOSTILE:
+      config = config_lib.get_config()
+      with config.ignore_type():
+        *sections, last = name.split('.')
+        part = config
+        for section in sections:
+          part = part[section]
+        part[last] = value
+      line = refusal(config)
+      assert line is None or last in line or name.split('.')[0] in line, (name, value, line)
+      refused += line is not None
+      if part[last] is True and not isinstance(field.default, bool):  # ml_collections makes 1.0 of it in some.
+        assert line or name == 'data.size', (name, value)  # Which reading checks.
+  assert refused > 20 * len(config_lib.FIELDS)
+
+
+@pytest.mark.parametrize('name, value, words', [
+  ('embed.batch', True, 'whole number'), ('judge.betas', '()', 'must be numbers'),
+  ('judge.betas', (), 'must be numbers'), ('evaluate.crop', 9999, 'below the shorter side of the images, 8'),
+  ('proxy.crop', 8, 'of the images, 8: lower it'), ('embed.width', 10 ** 9, 'at most 4,096'),
+  ('cluster.heads', 10 ** 12, 'at most 1,000,000')])
+def test_settings_that_cannot_be(name, value, words):
+  config = config_lib.get_config()
+  with config.ignore_type():
+    config.update_from_flattened_dict({name: value})
+  assert f'{name}=' in refusal(config) and words in refusal(config)
+  done = launch(f'--config.{name}={value}', tiny=False)
+  assert done.returncode == 2 and done.stderr.startswith('error: ') and done.stderr.count('\n') == 1, done.stderr

@@ -100,6 +100,36 @@ def test_a_stage_gets_the_checkpoint_of_a_run_that_was_stopped(run, monkeypatch)
   assert not (current.workdir / 'checkpoints/trained').exists()
 
 
+def test_an_array_on_disk_goes_on_at_its_chunk_and_is_made_anew_where_it_is_damaged(run):
+  current, said = run
+  made, stop = [], [4]
+  def filled(*, x, on_disk):
+    array, done = on_disk(x.shape)
+    for end in range(done + 2, len(x) + 1, 2):
+      if end in stop:
+        raise InterruptedError
+      array[end - 2:end] = x[end - 2:end]
+      on_disk.filled(end)
+      made.append(end)
+    return array
+  x = np.arange(16, dtype=np.float32).reshape(8, 2)
+  with pytest.raises(InterruptedError):
+    stages.stage(current, 'filled', filled, x=x)
+  stop.clear()
+  found = stages.stage(current, 'filled', filled, x=x)
+  np.testing.assert_array_equal(found, x)
+  assert made == [2, 4, 6, 8] and not found.flags.writeable and stages.GOING_ON in said
+  assert not (current.workdir / 'checkpoints/filled').exists()
+  np.testing.assert_array_equal(stages.stage(current, 'filled', filled, x=x), x)
+  assert len(made) == 4 and said[-1] == '[filled] reused'
+  stages.stage(current, 'filled', filled, x=x + 1)  # Another key.
+  assert len(made) == 8
+  path = current.workdir / 'stages/filled.npy'
+  path.write_bytes(path.read_bytes()[:-1] + b'?')
+  np.testing.assert_array_equal(stages.stage(current, 'filled', filled, x=x + 1), x + 1)
+  assert len(made) == 12
+
+
 NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(-2 ** 60, 2 ** 60), st.text(max_size=5),
                     st.floats(allow_nan=False), arrays.arrays(np.float32, arrays.array_shapes(max_side=3)),
                     arrays.arrays(np.int32, arrays.array_shapes(min_dims=0, max_side=3)))

@@ -42,7 +42,7 @@ def test_a_source(toy, blobs):
 def test_an_encoder(tiny, toy, blobs, tmp_path):
   def corners(images, *, seed, components):
     return images[:, :2, :2].reshape(len(images), -1)[:, :components].astype(np.float32)
-  toy(encoders.ENCODERS, 'corners', lambda function: encoders.Encoder(function, 'four pixels'), corners)
+  toy(encoders.ENCODERS, 'corners', lambda function: encoders.Encoder(function, 'four pixels', scaled=True), corners)
   tiny.update_from_flattened_dict({'embed.method': 'corners', 'embed.components': 3})
   chosen, metrics = run(tiny, blobs[0], tmp_path)
   assert chosen.embeddings.shape == (120, 3) and metrics['embedding'] == 'corners' and listed('four pixels')

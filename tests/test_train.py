@@ -237,7 +237,7 @@ def test_the_seed_draws_the_places_the_start_and_the_order(monkeypatch):
       if '_assign' in fixed:
         patch.setattr(train, '_assign', lambda n, shards, seed: assign(n, shards, 0))
       if '_init' in fixed:
-        patch.setattr(train, '_init', lambda *args: init(*args[:-1], 0))
+        patch.setattr(train, '_init', lambda *args: init(*args[:4], 0))
       if 'key' in fixed:
         patch.setattr(jax.random, 'key', lambda _: key)
       assert not np.array_equal(aum(0), aum(1)), fixed

@@ -4,6 +4,7 @@ A seed sets the split (where there is no test set), the clustering, the proxies,
 The embedding is made once, for all seeds, from the images alone, the test set's among them. Rows are kept as they
 come; a run that was stopped goes on.
 """
+import dataclasses
 import functools
 import importlib.util
 import pathlib
@@ -32,6 +33,8 @@ def run(dataset, config, workdir, *, say=print, progress=None):
   _check(dataset, config)
   if stages.several_hosts():
     raise ValueError('the benchmark runs on one host: leave out --hosts')
+  for line in dataset.notes:
+    say(line)
   with store.held(workdir):
     return _run(dataset, config, table, workdir, say, progress)
 
@@ -39,7 +42,8 @@ def run(dataset, config, workdir, *, say=print, progress=None):
 def _run(dataset, config, table, workdir, say, progress):
   settings = config.benchmark
   embeddings, encoder = _embed_all(dataset, config, workdir / 'embed', say, progress)
-  content = artifacts.fingerprint(dataset.identity, dataset.labels, dataset.test_images, dataset.test_labels)
+  more = [] if dataset.test_embeddings is None else [dataset.test_embeddings]
+  content = artifacts.fingerprint(dataset.identity, dataset.labels, dataset.test_images, dataset.test_labels, *more)
   fixed = _what_is_compared(config, encoder, content)
   path = workdir / 'runs.csv'
   rows = runs.read(path)
@@ -100,8 +104,8 @@ def _classifier(rows):
 
 def _check(dataset, config):
   """Refuse, before any work, what can't be compared. Raises: ValueError."""
-  if dataset.labels is None:
-    raise ValueError('a benchmark measures accuracy and needs labels: give data.labels, or a set that has them')
+  if dataset.labels is None or (dataset.labels < 0).any():
+    raise ValueError('a benchmark measures accuracy and needs labels of all: give data.labels, or a set that has them')
   config_lib.check(config)
   if importlib.util.find_spec('matplotlib') is None:
     raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")
@@ -110,7 +114,7 @@ def _check(dataset, config):
 
 def _check_pool(dataset, config):
   """Refuse settings that the pool can't meet: all but the fifth that is set aside, if it is."""
-  pool = len(evaluate.splits(len(dataset.ids), 1, has_test_set=dataset.test_images is not None)[0].pool)
+  pool = len(evaluate.splits(len(dataset.ids), 1, has_test_set=_has_test_set(dataset, config))[0].pool)
   least = max(config.benchmark.rates)
   if floor_count(1 - least, pool) < 2:
     raise ValueError(f'benchmark.rates: {least:g} pruned leaves fewer than two of {pool} examples: prune less')
@@ -122,6 +126,18 @@ def _check_pool(dataset, config):
   except ValueError as error:
     aside = len(dataset.ids) - pool
     raise ValueError(f'{error}' + (f' ({aside} of {aside + pool} are set aside to test on)' if aside else '')) from None
+
+
+def _on_images(dataset, config):
+  """Whether the classifier is trained on images, else on embeddings."""
+  return (config.benchmark.classifier == 'network' and dataset.images is not None
+          and config.evaluate.network != 'mlp')
+
+
+def _has_test_set(dataset, config):
+  """Whether there is a test set of what the classifier is trained on; images of one are embedded with the others."""
+  images = dataset.embeddings is None or _on_images(dataset, config)
+  return (dataset.test_images if images else dataset.test_embeddings) is not None
 
 
 def _asked_for(names, table):
@@ -139,10 +155,15 @@ def _asked_for(names, table):
 def _embed_all(dataset, config, workdir, say, progress):
   """Embeddings of the examples and, after them, of the test set, and what made them. No label is seen."""
   if dataset.embeddings is not None:
-    alone = data.from_memory(embeddings=dataset.embeddings)
-    return pipeline.embeddings_of(alone, config, workdir, say=say, progress=progress)
-  images = dataset.images if dataset.test_images is None else np.concatenate([dataset.images, dataset.test_images])
-  return pipeline.embeddings_of(data.from_memory(images=images), config, workdir, say=say, progress=progress)
+    images = data.from_memory(embeddings=dataset.embeddings)
+  elif dataset.test_images is None:  # Files are decoded at the encoder's size.
+    images = dataclasses.replace(dataset, labels=None)
+  else:
+    images = data.from_memory(images=np.concatenate([dataset.images, dataset.test_images]))
+  embeddings, name, scale = pipeline.embeddings_of(images, config, workdir, say=say, progress=progress)
+  if dataset.embeddings is not None and dataset.test_embeddings is not None:
+    embeddings = np.concatenate([embeddings, scale(dataset.test_embeddings)])
+  return embeddings, name
 
 
 def _what_is_compared(config, encoder, content):
@@ -154,7 +175,8 @@ def _what_is_compared(config, encoder, content):
   clusterings = cluster.CLUSTERINGS if method == 'auto' else (method,)
   functions = [judge.verdict, judge.grade, cluster.independent, cluster.estimate_num_classes, proxy.dynamics_scores,
                *(tables.load(cluster.CLUSTERINGS[name].function) for name in clusterings)]
-  more = [config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, content,
+  versions = [cluster.CLUSTERINGS[name].version for name in clusterings]
+  more = [versions, config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, content,
           stages.constants_of(functions), select.constants(config.select.method)]
   name = config.data.name
   if name in ('folder', 'arrays', 'embeddings'):  # These say only how it is read.
@@ -167,13 +189,12 @@ def _what_is_compared(config, encoder, content):
 
 def _prepare(dataset, embeddings, config, workdir, seed):
   """One seed's `methods.Pool`, and its grader: subsets -> rows."""
-  own_test = dataset.test_images is not None
+  own_test = _has_test_set(dataset, config)
   split = evaluate.splits(len(dataset.ids), seed + 1, has_test_set=own_test)[seed]
-  test = np.arange(len(dataset.ids), len(embeddings)) if own_test else split.test
+  test = len(dataset.ids) + np.arange(len(dataset.test_labels)) if own_test else split.test
   labels = np.concatenate([dataset.labels, dataset.test_labels]) if own_test else dataset.labels
   inputs = embeddings
-  if (config.benchmark.classifier == 'network' and dataset.images is not None
-      and config.evaluate.network != 'mlp'):
+  if _on_images(dataset, config):
     inputs = np.concatenate([dataset.images, dataset.test_images]) if own_test else dataset.images
   unlabelled = data.from_memory(images=None if dataset.images is None else dataset.images[split.pool],
                                 embeddings=embeddings[split.pool])
@@ -199,18 +220,18 @@ def _pool(unlabelled, labels, config, workdir, seed):
 
   @functools.cache
   def supervised():
-    current = stages.start(workdir, config.mesh.shards, {}, _silent, None)
+    current = stages.start(workdir, training['shards'], {}, _silent, None)
     return stages.stage(current, 'supervised', proxy.dynamics_scores, pseudo_labels=labels,
                         num_classes=int(labels.max()) + 1, **training)
 
   def represent():
     targets = first.pseudo_labels
-    fitted = train.fit(labels=targets, num_classes=int(targets.max()) + 1, mesh=mesh.data_mesh(config.mesh.shards),
+    fitted = train.fit(labels=targets, num_classes=int(targets.max()) + 1, mesh=mesh.data_mesh(training['shards']),
                        **training)
     return fitted.represent(training['inputs'])
 
   def cut(difficulty, budget, beta):
-    candidates = select.Candidates(*first.graph, first.pseudo_labels, difficulty)
+    candidates = select.Candidates(*first.graph, first.pseudo_labels, difficulty, groups=first.groups)
     return select.choose(config.select.method, candidates, budget, beta, seed=seed, balance=config.select.balance)
 
   return methods.Pool(unlabelled.embeddings, first.graph.indices, coreset, cut, first.pseudo_labels, first.scores,

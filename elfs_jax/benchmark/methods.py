@@ -57,6 +57,8 @@ def table(betas, randoms):
       Method('double_end_fixed', partial(double_end, beta=FIXED_BETA), FIXED_BETA),
       Method('elfs_forgetting', partial(elfs_at, beta=FIXED_BETA, score='forgetting'), FIXED_BETA),
       Method('elfs_el2n', partial(elfs_at, beta=FIXED_BETA, score='el2n'), FIXED_BETA),
+      Method('elfs_aum_logits', partial(elfs_at, beta=FIXED_BETA, score='aum_logits'), FIXED_BETA),
+      Method('double_end_aum_logits', partial(double_end, beta=FIXED_BETA, score='aum_logits'), FIXED_BETA),
       *[Method(f'elfs_beta_{beta:g}', partial(elfs_at, beta=beta), beta) for beta in grid],
       *[Method(f'double_end_beta_{beta:g}', partial(double_end, beta=beta), beta) for beta in grid],
       Method('supervised_ccs', supervised_ccs),

@@ -22,15 +22,16 @@ from elfs_jax.cluster.quality import agreement, best, information  # noqa: F401
 
 
 class Clustering(NamedTuple):
-  """One way to cluster: the function, as `table.load` takes it, and what `--help` says of it."""
-  function: str | Callable
+  """One way to cluster."""
+  function: str | Callable   # as `table.load` takes it
   help: str
+  version: int = 1           # raise it when its labels change for the same arguments
 
 
 CLUSTERINGS = {
     'kmeans': Clustering('elfs_jax.cluster.centroids:kmeans', 'k-means on smoothed embeddings'),
     'merged': Clustering('elfs_jax.cluster.centroids:merged_kmeans', 'the same, started from merged clusters'),
-    'temi': Clustering('elfs_jax.cluster.heads:temi', 'trained heads, as published'),
+    'temi': Clustering('elfs_jax.cluster.heads:temi', 'trained heads, as published', version=2),
 }
 
 _OF_HEADS = ('State', 'Temi', 'temi', 'temi_loss')  # These need JAX.

@@ -2,18 +2,15 @@
 
 Labels are optional everywhere, and only `evaluate` may see them.
 """
-import collections
 import dataclasses
 import hashlib
-import numbers
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from elfs_jax import table
+from elfs_jax.data import checked, given, room, sources
 from elfs_jax.data import decode as decoding
 from elfs_jax.data import labels as labels_lib
-from elfs_jax.data import sources
 from elfs_jax.data.labelled import labelled_rows
 
 BLOCK = 1 << 26  # Bytes of an array that are digested at a time.
@@ -21,14 +18,14 @@ BLOCK = 1 << 26  # Bytes of an array that are digested at a time.
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """N examples. `images` or `embeddings` may be None, not both; `test_images` and `test_labels` come together.
+  """N examples. `images` or `embeddings` may be None, not both. A test set has labels, and images or embeddings.
 
   Copies with other fields (`dataclasses.replace`) share the images and what is known of their content; arrays are not
   to be written to.
   """
   images: np.ndarray | None  # uint8 [N,H,W,Ch], Ch 1 (grey) or 3 (RGB); of files a read-only np.memmap at `data.size`
   ids: list[str]  # [N] unique: a posix path relative to the folder, else str(index) or the maker's
-  labels: np.ndarray | None = None  # int32 [N]
+  labels: np.ndarray | None = None  # int32 [N], -1 where there is none
   embeddings: np.ndarray | None = None  # float32 [N,D]
   test_images: np.ndarray | None = None  # uint8 [M,H,W,Ch]
   test_labels: np.ndarray | None = None  # int32 [M]
@@ -38,6 +35,8 @@ class Dataset:
   labelled: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [m]: labelled already
   labelled_labels: list | None = None  # [m], as they were given
   root: str | None = None  # the folder that the ids are paths in, where they are
+  test_embeddings: np.ndarray | None = None  # float32 [M,D]
+  notes: list[str] = dataclasses.field(default_factory=list)  # what a run says of how the data were read
   fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for
 
   def pixels(self, rows: Sequence[int] | np.ndarray, size: int | None = None, progress: Callable | None = None
@@ -53,10 +52,12 @@ class Dataset:
     """
     if self.images is None:
       raise ValueError('these data are embeddings alone, without images')
-    _check_size(size)
+    checked.size(size)
     rows = np.arange(len(self.images))[np.asarray(rows, np.int64)]
     if size is None or self.images.shape[1:3] == (size, size):
       return np.asarray(self.images[rows])
+    room.need_memory(len(rows) * size * size * self.images.shape[3], f'{len(rows):,} images at {size} pixels',
+                     'ask for fewer at a time, or a smaller size')
     decode = self.decode or (lambda row, size: decoding.resize(self.images[row], size))
     out = np.empty((len(rows), size, size, self.images.shape[3]), np.uint8)
     def one(i):
@@ -89,7 +90,8 @@ def fingerprint(array: np.ndarray) -> str:
   return digest.hexdigest()
 
 
-def load(name: str, path=None, *, images=None, labels=None, labelled=None, size: int | None = None, cache=None,
+def load(name: str, path=None, *, images=None, labels=None, labelled=None, size: int | None = None, test: str = 'auto',
+         value_range: Sequence[float] | None = None, max_pixels: int | None = None, cache=None,
          progress: Callable | None = None) -> Dataset:
   """Read a data set.
 
@@ -97,59 +99,86 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
     name: one of `SOURCES`, which says what each is and what `path` is to it.
     path: a file or folder.
     images: for `embeddings`: the images that they came from, an .npy, an .npz or a folder.
-    labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of
-      `labels.NAME_COLUMNS`, in any order; for a folder also the word `folders` (the parent folder's name).
+    labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of the
+      ids, in any order, for all or some; for a folder also the word `folders` (the parent folder's name).
     labelled: examples that are labelled already, as `labelled_rows` takes them.
     size: side in pixels that a folder's images (default 64) or those of TensorFlow Datasets are resized to
       (ImageNet by default 160, others not): the shorter side becomes `size`, the centre is cut out.
+    test: of a folder with train/ and test/: auto, which `parts.of` describes, or none, to choose from all.
+    value_range: of a folder's images of more than 8 bits, the values that become black and white; default found from
+      the files, one range for all of a kind, such as 16-bit PNG.
+    max_pixels: larger images of a folder are skipped; default 179 million, Pillow's bound.
     cache: a folder that keeps decoded images, so that the next run decodes only files that changed; default: they lie
       in a temporary file for as long as the data set is used.
     progress: optional; called as progress(iterable, desc=..., total=...).
   Returns: `Dataset`.
   Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
   """
-  _check_arguments(name, path, images, size)
-  fields = sources.read(name, path=path, images=images, size=size, progress=progress, cache=cache)
+  sources.check(name, path, images=images, size=size, test=test, range=value_range, max_pixels=max_pixels)
+  checked.size(size, 'data.size')
+  fields = sources.read(name, name=name, path=path, images=images, size=size, labels=labels, test=test,
+                        value_range=value_range, max_pixels=max_pixels, progress=progress, cache=cache)
+  test_ids = fields.pop('test_ids', [])
   if str(labels) == 'folders':
-    fields['labels'] = labels_lib.parents(fields.get('ids'), path if images is None else images)
-    fields['class_names'] = sorted(set(fields['labels']))
+    where = path if images is None else images
+    fields['labels'], tested = (labels_lib.parents(ids, where) for ids in (fields.get('ids'), test_ids))
+    fields['class_names'] = sorted({*fields['labels'], *tested})
+    if tested:
+      fields['test_labels'] = tested
   elif labels is not None:
     count = (*np.shape(fields['embeddings'] if 'embeddings' in fields else fields['images']), 0)[0]
-    ids = [str(i) for i in fields.get('ids', range(count))]
-    fields |= {'labels': labels_lib.label_file(labels, ids), 'labels_from': labels}
+    ids = checked.names(fields.get('ids'), count, str(path))
+    found, column = labels_lib.label_file(labels, ids, fields.get('root'))
+    fields |= {'labels': found, 'labels_from': labels, 'labels_by': column}
     fields.pop('class_names', None)
   return _dataset(where=f'{name} data' if path is None else str(path), labelled=labelled, **fields)
 
 
 def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled=None, test_images=None,
-                test_labels=None) -> Dataset:
+                test_labels=None, test_embeddings=None, size: int | None = None,
+                progress: Callable | None = None) -> Dataset:
   """A `Dataset` of arrays in memory, checked as `load` checks files.
 
   Args:
-    images: uint8 [N,H,W] or [N,H,W,Ch], Ch 1 or 3.
-    embeddings: real numbers [N,D]; images, embeddings or both.
-    labels: N class indices or class names.
-    ids: N unique names; default the index.
+    images: uint8 [N,H,W] or [N,H,W,Ch], Ch 1 or 3; or a list or a table's column of paths of image files, or of
+      Pillow's pictures.
+    embeddings: real numbers [N,D]; images, embeddings or both. An array, a tensor, a table, or a list or a column of
+      vectors.
+    labels: N class indices or class names; None where there is none.
+    ids: N unique names; default the paths of files, else the index.
     labelled: examples that are labelled already, as `labelled_rows` takes them.
-    test_images, test_labels: a test set, as `images` and `labels`.
-  Raises: ValueError, in one line that names the input and the mend.
+    test_images, test_embeddings, test_labels: a test set, as `images` (but no paths), `embeddings` and `labels`.
+    size: side in pixels of images in files (default 64), and of pictures, which keep their own size if they share one.
+    progress: optional; called as progress(iterable, desc=..., total=...) while files are read.
+  Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
   """
-  return _dataset(images=images, embeddings=embeddings, labels=labels, ids=ids, labelled=labelled,
-                  test_images=test_images, test_labels=test_labels)
+  checked.size(size)
+  paths, pictures = given.paths_in(images), given.pictures_in(images)
+  fields: dict = {'images': images}
+  if paths is not None:
+    fields = given.read_files(paths, size, progress)
+  elif pictures is not None:
+    fields = given.of_pictures(pictures, size)
+  if ids is not None:
+    fields['ids'] = ids
+    fields.pop('root', None)  # Names of another kind.
+  return _dataset(embeddings=embeddings, labels=labels, labelled=labelled, test_images=test_images,
+                  test_labels=test_labels, test_embeddings=test_embeddings, **fields)
 
 
 def with_embeddings(dataset: Dataset, embeddings) -> Dataset:
   """The data with embeddings [N,D] of its images. Raises: ValueError."""
-  checked = _embeddings(embeddings, 'embeddings')
-  if len(checked) != len(dataset.ids):
-    raise ValueError(f'{len(checked)} embeddings for {len(dataset.ids)} images; give one row for each')
-  return dataclasses.replace(dataset, embeddings=checked)
+  single = checked.embeddings(embeddings, 'embeddings')
+  if len(single) != len(dataset.ids):
+    raise ValueError(f'{len(single)} embeddings for {len(dataset.ids)} images; give one row for each')
+  return dataclasses.replace(dataset, embeddings=single, test_embeddings=None)
 
 
 def with_labels(dataset: Dataset, labels) -> Dataset:
   """The data with N class indices or names, which a comparison uses. Raises: ValueError."""
-  indices, class_names = labels_lib.class_indices(labels, len(dataset.ids), None, 'labels')
-  return dataclasses.replace(dataset, labels=indices, class_names=class_names)
+  indices, class_names = labels_lib.class_indices(labels, len(dataset.ids), None, 'labels', partial=True)
+  return dataclasses.replace(dataset, labels=indices, class_names=class_names,
+                             notes=dataset.notes + labels_lib.notes(indices, None))
 
 
 def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
@@ -158,7 +187,7 @@ def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
   Args: labelled: as `labelled_rows` takes them; labels: one for each of them, where they do not come with it.
   Raises: FileNotFoundError or ValueError, in one line.
   """
-  rows, own = labelled_rows(labelled, dataset.ids)
+  rows, own = labelled_rows(labelled, dataset.ids, dataset.root)
   if labels is not None:
     own = list(labels)
     if len(own) != len(rows):
@@ -166,102 +195,42 @@ def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
   return dataclasses.replace(dataset, labelled=rows, labelled_labels=own)
 
 
-def _check_arguments(name, path, images, size):
-  table.check_name(sources.NAMES, 'data.name', name)
-  source = sources.SOURCES[name]
-  if path in (None, '') and source.path == 'needed':
-    raise ValueError(f'data.name={name!r} needs data.path: {source.path_help}')
-  if path is not None and source.path == 'none':
-    raise ValueError(f"data.path={str(path)!r} is not read by data.name={name!r}: use configs/folder.py, "
-                     'configs/arrays.py or configs/embeddings.py for your own data')
-  if images is not None and not source.images:
-    takers = ' or '.join(repr(other) for other, entry in sources.SOURCES.items() if entry.images)
-    raise ValueError(f'data.images={str(images)!r} goes with data.name={takers}; here images are data.path')
-  if size is not None and not source.sized:
-    takers = ', '.join(other for other, entry in sources.SOURCES.items() if entry.sized)
-    raise ValueError(f'data.size={size} is for {takers}; resize {name!r} yourself')
-  _check_size(size, 'data.size')
-
-
-def _check_size(size, what='size'):
-  if size is not None and (not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1):
-    raise ValueError(f'{what}={size} must be a whole number of pixels, 1 or more')
-
-
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
              class_names=None, skipped=(), decode=None, content=None, root=None, labelled=None, where='input',
-             labels_from=None):
+             labels_from=None, labels_by=None, test_embeddings=None, notes=()):
   """The one validator: checked arrays of matching lengths -> Dataset. `content`: the fingerprint of files."""
   if images is None and embeddings is None:
     raise ValueError('give images (uint8 [N,H,W,Ch]), embeddings (float [N,D]) or both')
-  if (test_images is None) != (test_labels is None):
-    raise ValueError(f'{where}: test_images and test_labels go together; give both or neither')
+  if (test_images is None and test_embeddings is None) != (test_labels is None):
+    raise ValueError(f'{where}: test_images or test_embeddings go with test_labels; give both or neither')
   if images is not None:
-    images = _images(images, f'{where}: images')
+    images = checked.images(images, f'{where}: images')
   if embeddings is not None:
-    embeddings = _embeddings(embeddings, f'{where}: embeddings')
+    embeddings = checked.embeddings(embeddings, f'{where}: embeddings')
   n = len(embeddings if images is None else images)
   missing = f' ({len(skipped)} files could not be read, the first {skipped[0][0]!r})' if skipped else ''
   if embeddings is not None and len(embeddings) != n:
     raise ValueError(f'{where}: {len(embeddings)} embeddings but {n} images{missing}; give one row for each image')
   if labels is not None:
-    labels, class_names = labels_lib.class_indices(labels, n, class_names, f'{labels_from or where}: labels', missing)
+    labels, class_names = labels_lib.class_indices(labels, n, class_names, f'{labels_from or where}: labels', missing,
+                                                   partial=True)
+    notes = [*notes, *labels_lib.notes(labels, labels_by)]
   if test_images is not None:
-    test_images = _images(test_images, f'{where}: test_images')
-    test_labels, class_names = labels_lib.class_indices(test_labels, len(test_images), class_names,
-                                                        f'{where}: test_labels')
-    if images is not None and test_images.shape[1:] != images.shape[1:]:
-      raise ValueError(f'{where}: test_images are {test_images.shape[1:]}, images {images.shape[1:]}; make them equal')
-  ids = [str(i) for i in (range(n) if ids is None else ids)]
-  if len(ids) != n:
-    raise ValueError(f'{where}: {len(ids)} ids for {n} examples; give one each')
-  if len(set(ids)) != n:
-    again = collections.Counter(ids).most_common(1)[0][0]
-    raise ValueError(f'{where}: ids must be unique, but {again!r} stands more than once')
+    test_images = checked.images(test_images, f'{where}: test_images')
+  if test_embeddings is not None:
+    test_embeddings = checked.embeddings(test_embeddings, f'{where}: test_embeddings')
+  for name, test, of in (('images', test_images, images), ('embeddings', test_embeddings, embeddings)):
+    if test is not None:
+      if of is None:
+        raise ValueError(f'{where}: test_{name} go with {name}, and there are none')
+      test_labels, class_names = labels_lib.class_indices(test_labels, len(test), class_names, f'{where}: test_labels')
+      if test.shape[1:] != of.shape[1:]:
+        raise ValueError(f'{where}: test_{name} are {test.shape[1:]}, {name} {of.shape[1:]}; make them equal')
+  ids = checked.names(ids, n, where)
   decides, what = (images, 'images') if embeddings is None else (embeddings, 'embeddings')
   if n > 1 and all(np.array_equal(one, decides[0]) for one in decides[1:]):
     raise ValueError(f'{where}: all {n} {what} are the same; there is nothing to choose between')
-  labelled, labelled_labels = labelled_rows(labelled, ids)
+  labelled, labelled_labels = labelled_rows(labelled, ids, root)
   known = {} if content is None else {id(images): (images, content)}
   return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped), decode,
-                 labelled, labelled_labels, root, known)
-
-
-def _images(images, what):
-  try:
-    images = images if isinstance(images, np.memmap) else np.asarray(images)
-  except ValueError:
-    raise ValueError(f'{what} differ in shape; resize them to one shape, or give a folder') from None
-  if images.dtype.kind in 'OSU':
-    raise ValueError(f"{what} are no pixels but {images.dtype}: give a folder's path, or an array uint8 [N,H,W,Ch]")
-  if images.dtype != np.uint8:
-    mend = '(images * 255).round().astype(np.uint8) if they lie in 0 to 1' if images.dtype.kind == 'f' else (
-        'images.astype(np.uint8) if they lie in 0 to 255')
-    raise ValueError(f'{what} are {images.dtype}, not uint8; convert them: {mend}')
-  if images.ndim not in (3, 4) or not images.size:
-    raise ValueError(f'{what} have shape {images.shape}; give [N,H,W] or [N,H,W,Ch] with at least one image')
-  images = images[..., None] if images.ndim == 3 else images
-  channels = images.shape[3]
-  if channels not in (1, 3):
-    mend = 'drop the fourth, alpha: images[..., :3]' if channels == 4 else (
-        'put channels last: images.transpose(0, 2, 3, 1)' if images.shape[1] in (1, 3) else 'convert them')
-    raise ValueError(f'{what} have {channels} channels (shape {images.shape}), not 1 (grey) or 3 (RGB); {mend}')
-  return images
-
-
-def _embeddings(embeddings, what):
-  embeddings = np.asarray(embeddings)
-  if embeddings.dtype.kind not in 'fiu' or embeddings.ndim != 2 or not embeddings.size:
-    file = '; read a file by np.load first' if embeddings.dtype.kind in 'OSU' else ''
-    raise ValueError(f'{what} are {embeddings.dtype} {embeddings.shape}; give floats [N,D] with at least one row{file}')
-  with np.errstate(over='ignore'):
-    single = embeddings.astype(np.float32)
-  bad = np.flatnonzero(~np.isfinite(single).all(axis=1))
-  if len(bad) and not (len(bad) == len(embeddings) and np.isfinite(embeddings).all()):
-    rows = ', '.join(map(str, bad[:5])) + (', ...' if len(bad) > 5 else '')
-    raise ValueError(f'{what} hold NaN or infinity in {len(bad)} of {len(embeddings)} rows ({rows}); '
-                     'leave those examples out or embed them again')
-  largest = max(float(embeddings.max()), -float(embeddings.min()))
-  if largest and not 1e-9 < largest < 1e12:  # Beyond, float32 has no room for their squares.
-    raise ValueError(f'{what} reach {largest:.1e}; scale them all by one number so that they reach about 1')
-  return single
+                 labelled, labelled_labels, root, test_embeddings, list(notes), known)

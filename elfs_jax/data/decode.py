@@ -4,17 +4,25 @@ import contextlib
 import ctypes
 import hashlib
 import io
+import math
 import os
 import pathlib
+import re
 import threading
 import warnings
 from collections.abc import Callable
 
 import numpy as np
 
+from elfs_jax.data import opening, room
+
 BLOCK = 32  # Images that a thread takes at a time, at most.
-LARGE = 1 << 24  # Bytes of a picture after which free memory goes back to the system.
+LARGE = 1 << 24  # Bytes that decoding takes, from which a picture is shrunk strip by strip and its memory given back.
+GAP = 3  # How much larger than asked for a picture stays when it is shrunk by a whole number, before it is resized.
+STRIP = 1 << 20  # Pixels of a strip, about.
 ORIENTATION = 0x0112  # The EXIF tag.
+LIGHT = 'PNG', 'JPEG', 'MPO', 'GIF', 'BMP', 'DIB', 'TIFF', 'PPM', 'PCX', 'TGA'  # Decoded without further copies.
+MOST_WORDS = 300  # Characters of what a library says.
 
 
 class Budget:
@@ -39,11 +47,14 @@ class Budget:
 
 
 # Two budgets, since who decodes a file holds its bytes already: within one, all could wait for each other.
-PIXELS, FILES = Budget(1 << 30), Budget(1 << 28)
+PIXELS, FILES = Budget(min(1 << 30, max(LARGE, room.memory() // 4))), Budget(1 << 28)
 
 
 def file_content(path) -> bytes:
-  """All bytes of a file. Every file of images is opened here."""
+  """All bytes of a file. Every file of images is opened here. Raises: OSError, ValueError if it is no regular file."""
+  size = opening.refuse_irregular(path)
+  if size >= LARGE:
+    room.need_memory(size, 'this file', 'free some, or leave it out')
   return pathlib.Path(path).read_bytes()
 
 
@@ -54,34 +65,68 @@ def digest(content) -> bytes:
   return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def decode(content: bytes, size: int) -> np.ndarray:
+def decode(content: bytes, size: int, span: Callable[[str], tuple[float, float]] = opening.nominal,
+           max_pixels: int | None = None) -> np.ndarray:
   """An image file's bytes -> uint8 [size,size,3]: its first frame, upright, over white where it is transparent.
 
   The shorter side becomes `size` pixels, then the centre is cut out. Waits until the memory that it takes is free.
+
+  Args:
+    span: of files of more than 8 bits: kind, as `opening.kind_of` has it -> the values that become black and white.
+    max_pixels: larger images are refused; None: than Pillow's own bound.
   Raises: nearly anything, as Pillow's plugins do on a broken file.
   """
-  from PIL import Image
-  image = Image.open(io.BytesIO(content))
+  image = opening.open_image(io.BytesIO(content), max_pixels)
   width, height = image.size
   image.draft('RGB', (2 * size, 2 * size))  # JPEG decodes at a fraction of its size, never below this.
+  kind = opening.kind_of(image)
+  black_white = None if kind is None else span(kind)  # Before memory is held, since it may take some itself.
   # A progressive one is held whole by libjpeg all the same, in 16 bits.
   whole = 6 * width * height if image.info.get('progressive') else 0
-  needed = whole + _bytes_to_decode(image)
+  needed = whole + _bytes_to_decode(image) + 7 * size * size
+  large = needed >= LARGE
+  if large:
+    needed = whole + _bytes_to_shrink(image, size)
+    room.need_memory(needed, 'decoding it', 'free some, or leave it out')
   with PIXELS.hold(needed):
     try:
-      return _square(image, size)
+      return (_shrunk if large else _square)(image, size, black_white)
     finally:
       image.close()  # Frees its pixels, before others get the memory.
-      if needed >= LARGE:
+      if large:
         _return_memory()
 
 
-def _square(image, size):
+def _square(image, size, black_white):
   from PIL import ImageOps
   image.load()  # First: in some formats the orientation stands after the pixels.
   if image.getexif().get(ORIENTATION, 1) != 1:
     image = ImageOps.exif_transpose(image)
-  return fit(to_rgb(image), size)
+  return fit(to_rgb(image, black_white), size)
+
+
+def _shrunk(image, size, black_white):
+  """`_square` of a large image: of its centre one strip at a time is converted and shrunk by a whole number."""
+  from PIL import Image, ImageOps
+  image.load()
+  (left, top, side), factor = _centre(image, size)
+  x0, y0, x1, y1 = math.floor(left), math.floor(top), math.ceil(left + side), math.ceil(top + side)
+  small = Image.new('RGB', (-(-(x1 - x0) // factor), -(-(y1 - y0) // factor)))
+  rows = max(1, STRIP // (x1 - x0) // factor) * factor
+  for y in range(y0, y1, rows):
+    strip = to_rgb(image.crop((x0, y, x1, min(y + rows, y1))), black_white)
+    small.paste(strip.reduce(factor) if factor > 1 else strip, (0, (y - y0) // factor))
+  box = [(place - start) / factor for place, start in ((left, x0), (top, y0), (left + side, x0), (top + side, y0))]
+  square = small.resize((size, size), Image.Resampling.BICUBIC, box)
+  square.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
+  return np.asarray(ImageOps.exif_transpose(square))
+
+
+def _centre(image, size):
+  """The square in the middle (left, top, side), and by what it is shrunk before it is resized."""
+  width, height = image.size
+  side = min(width, height)
+  return ((width - side) / 2, (height - side) / 2, side), max(1, side // (GAP * size))
 
 
 def _bytes_to_decode(image) -> int:
@@ -90,6 +135,16 @@ def _bytes_to_decode(image) -> int:
   plain = (image.format in ('JPEG', 'MPO', 'PNG', 'BMP') and image.mode in ('RGB', 'L')
            and 'transparency' not in image.info)
   return width * height * (8 if plain else 24)
+
+
+def _bytes_to_shrink(image, size) -> int:
+  """About what it takes to decode an image and to shrink it strip by strip."""
+  width, height = image.size
+  stored = 1 if image.mode in ('1', 'L', 'P') else 2 if image.mode.startswith('I;16') else 4
+  (_, _, side), factor = _centre(image, size)
+  strip = 24 * max(STRIP, side * factor)
+  return width * height * (stored if image.format in LIGHT else 24) + strip + 4 * (side // factor + 1) ** 2 + (
+      7 * size * size)
 
 
 def _return_memory():
@@ -105,15 +160,12 @@ def decode_file(path, size: int) -> np.ndarray:
   return decode(file_content(path), size)
 
 
-def to_rgb(image):
-  """A Pillow image of any mode -> RGB. Grey of more than 8 bits goes by its range: 0 to 65535, 0 to 255 or 0 to 1."""
+def to_rgb(image, black_white: tuple[float, float] | None = None):
+  """A Pillow image of any mode -> RGB. Grey of more than 8 bits: the values `black_white` become 0 and 255."""
   from PIL import Image
-  if image.mode == 'F' or image.mode.startswith('I'):
-    grey = np.nan_to_num(np.asarray(image, np.float32))
-    if image.mode == 'F' and grey.max() <= 1:
-      grey = grey * 255
-    elif image.mode.startswith('I;16') or grey.max() > 255:
-      grey = grey / 257
+  if opening.kind_of(image) is not None:
+    low, high = black_white or opening.nominal(opening.kind_of(image))
+    grey = np.nan_to_num((np.asarray(image).astype(np.float64) - low) * (255 / ((high - low) or 1)))
     image = Image.fromarray(grey.clip(0, 255).round().astype(np.uint8))
   if image.has_transparency_data:
     image = image.convert('RGBA')
@@ -156,9 +208,14 @@ def parallel(function: Callable, n: int, progress: Callable | None, desc: str) -
 
 def reason_of(error: Exception) -> str:
   """Why a file could not be decoded, in a few words."""
-  from PIL import UnidentifiedImageError
+  from PIL import Image, UnidentifiedImageError
   if isinstance(error, UnidentifiedImageError):
     return 'not an image, or of a format that Pillow cannot read'
+  if isinstance(error, Image.DecompressionBombError):
+    pixels, bound = re.findall('[0-9]+', str(error))[:2]
+    return f'{pixels} pixels, more than {bound}; data.max_pixels={pixels} allows it'
+  if isinstance(error, MemoryError):
+    return 'there is too little memory to decode it'
   if isinstance(error, UnicodeEncodeError):
     return 'the file name is not valid UTF-8: rename it'
   if isinstance(error, OSError) and error.strerror:
@@ -166,6 +223,13 @@ def reason_of(error: Exception) -> str:
   return one_line(error)
 
 
+def may_pass(error: Exception) -> bool:
+  """Whether a file that could not be decoded may be with another setting, or more memory."""
+  from PIL import Image
+  return isinstance(error, (Image.DecompressionBombError, MemoryError, room.NoRoom))
+
+
 def one_line(error: Exception) -> str:
-  """What an error says, or what it is, in one line."""
-  return ' '.join(str(error).split()) or type(error).__name__
+  """What an error says, or what it is, in one line, not a long one."""
+  words = ' '.join(str(error).split()) or type(error).__name__
+  return words if len(words) <= MOST_WORDS else f'{words[:MOST_WORDS]}...'

@@ -6,6 +6,7 @@ run finds it and decodes only what has changed since, or else in a temporary fil
 import contextlib
 import hashlib
 import json
+import math
 import os
 import pathlib
 import secrets
@@ -15,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elfs_jax.data import decode, npz
+from elfs_jax.data import decode, npz, room
 
-VERSION = 1  # Part of every key: raise it when `decode` gives other pixels of the same file.
+VERSION = 2  # Part of every key and fingerprint: raise it when `decode` gives other pixels of the same file.
 HEADER = 128  # Bytes before the pixels, in NumPy's format.
 
 
@@ -55,7 +56,8 @@ class _Kept(NamedTuple):
 
 
 def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tuple[int, int, int], *, cache=None,
-               key: Sequence = (), progress: Callable | None = None) -> Decoded:
+               key: Sequence = (), holds: Callable[[int], bool] = lambda note: True, progress: Callable | None = None
+               ) -> Decoded:
   """Decode files into a map.
 
   Args:
@@ -65,18 +67,23 @@ def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tupl
     cache: a folder for the map, made if missing, or None. What is found there is used again for files whose `Entry` is
       the same; files that could not be read are tried again.
     key: strings and numbers that tell this map from others in the folder.
+    holds: whether a file found in the cache, with this note, would be decoded to the same again.
     progress: optional; called as progress(iterable, desc=..., total=...) where something is to be decoded.
-  Raises: ValueError if the map can't be written, or images are of another shape.
+  Raises: ValueError if the map can't be written, there is no room for it, or images are of another shape.
   """
   stem = _stem(key, shape)
   old = None if cache is None else _open(cache, stem, shape)
   new = _Kept([Entry(*entry) for entry in entries], np.zeros((len(entries), 16), np.uint8),
               np.zeros(len(entries), np.int64), [''] * len(entries), None)
-  source = _reuse(old, new)
+  source = _reuse(old, new, holds)
   todo = np.flatnonzero(source < 0).tolist()
   if old is not None and not todo and len(old.entries) == len(new.entries):
     return _decoded(old)
-  size = int(np.prod(shape))
+  size = math.prod(shape)
+  room.need_memory(4 * size, f'one image of {shape[0]} x {shape[1]} pixels', 'set a smaller data.size')
+  room.need_disk(tempfile.gettempdir() if cache is None else cache, size * len(entries),
+                 f'{len(entries):,} images of {shape[0]} x {shape[1]} pixels', 'set a smaller data.size, or choose '
+                 f'another {"folder for temporary files by the variable TMPDIR" if cache is None else "--workdir"}')
   with _new_file(cache, stem) as file:
     def work(k):
       i = todo[k]
@@ -97,9 +104,11 @@ def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tupl
     return _decoded(new._replace(images=_finish(file, cache, stem, shape, new, old, source)))
 
 
-def fingerprint(names: Sequence[str], sizes: Sequence[int], digests: np.ndarray, shape: Sequence[int]) -> str:
-  """A hex digest of files by their relative names, sizes and digests uint8 [n,16], and of the images' shape."""
-  sums = hashlib.sha256(json.dumps([list(names), [int(size) for size in sizes], list(map(int, shape))]).encode())
+def fingerprint(names: Sequence[str], sizes: Sequence[int], digests: np.ndarray, shape: Sequence[int],
+                notes: np.ndarray | None = None) -> str:
+  """A hex digest of files by their relative names, sizes, digests uint8 [n,16] and notes [n], and the images' shape."""
+  known = [VERSION, list(names), [int(size) for size in sizes], list(map(int, shape))]
+  sums = hashlib.sha256(json.dumps(known + ([] if notes is None else [notes.tolist()])).encode())
   sums.update(np.ascontiguousarray(digests).tobytes())
   return sums.hexdigest()
 
@@ -110,12 +119,13 @@ def _stem(key, shape):
   return 'images-' + hashlib.sha256(known.encode('utf-8', 'surrogateescape')).hexdigest()[:16]
 
 
-def _reuse(old, new):
+def _reuse(old, new, holds):
   """Copy into `new` what `old` knows of the same files. Returns: [M] their numbers in `old`, -1 if it is to read."""
   source = np.full(len(new.entries), -1)
   if old is None:
     return source
-  known = {entry: i for i, entry in enumerate(old.entries) if old.digests[i].any()}
+  held = {note: holds(note) for note in set(old.notes.tolist())}
+  known = {entry: i for i, entry in enumerate(old.entries) if old.digests[i].any() and held[int(old.notes[i])]}
   for to, entry in enumerate(new.entries):
     i = known.get(entry, -1)
     if i >= 0:

@@ -9,8 +9,6 @@ import math
 import os
 import pathlib
 import tempfile
-import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 
@@ -19,12 +17,11 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from elfs_jax import table
+from elfs_jax import connection, table
 from elfs_jax.encoders import preprocess, tensors
 from elfs_jax.encoders.zoo import PRETRAINED, Pretrained
 from elfs_jax.runtime import mesh as devices_lib
 
-SECONDS = 4  # That a server has to answer before a file counts as out of reach.
 AHEAD = 2  # Batches that are on their way at a time.
 
 
@@ -85,7 +82,7 @@ def _rows_each(platform):
 
 
 def embed(pixels: Callable, count: int, name: str, *, weights: str | None = None, seed: int = 0, chunk: int = 512,
-          state=None, on_epoch: Callable | None = None, progress: Callable | None = None) -> np.ndarray:
+          on_disk: Callable | None = None, progress: Callable | None = None) -> np.ndarray:
   """Embed all images of a source with a pretrained encoder, a chunk at a time.
 
   Args:
@@ -93,27 +90,28 @@ def embed(pixels: Callable, count: int, name: str, *, weights: str | None = None
     count: how many there are, N.
     name, weights, seed: as in `load`.
     chunk: images that are held at a time; it changes no embedding.
-    state: what `on_epoch` was given, to go on from there.
-    on_epoch: called as on_epoch(chunks done, [rows done, embeddings so far]) after each chunk.
+    on_disk: the array on disk to fill, and how much of it is filled (`runtime.rows.Rows`); default: one in memory.
     progress: called as progress(iterable, desc=, total=).
   Returns: float32 [N, width], as the encoder gives them.
   Raises: as `load`.
   """
-  encoder = load(name, weights, seed=seed)
-  found = np.zeros((count, encoder.width), np.float32)
-  done = 0
-  if state is not None:
-    done = int(state[0])
-    found[:done] = state[1]
-  def rows_left():
+  return in_chunks(load(name, weights, seed=seed), pixels, count, chunk=chunk, on_disk=on_disk, progress=progress)
+
+
+def in_chunks(encoder, pixels: Callable, count: int, *, chunk: int, on_disk: Callable | None = None,
+              progress: Callable | None = None) -> np.ndarray:
+  """`embed` with an encoder that is loaded: it has `name`, `input_size` and `width`, and is called with pictures."""
+  shape = count, encoder.width
+  found, done = on_disk(shape) if on_disk else (np.empty(shape, np.float32), 0)
+  def images_left():
     for start in range(done, count, chunk):
-      rows = np.arange(start, min(start + chunk, count))
-      found[rows] = encoder(pixels(rows, encoder.input_size))
-      if on_epoch:
-        on_epoch(start // chunk + 1, [np.int64(rows[-1] + 1), found[:rows[-1] + 1]])
-      yield from rows
-  left = count - done
-  for _ in progress(rows_left(), desc=f'embedding with {name}', total=left) if progress else rows_left():
+      part = np.arange(start, min(start + chunk, count))
+      found[part] = encoder(pixels(part, encoder.input_size))
+      if on_disk:
+        on_disk.filled(int(part[-1]) + 1)
+      yield from part
+  left = images_left()
+  for _ in progress(left, desc=f'embedding with {encoder.name}', total=count - done) if progress else left:
     pass
   return found
 
@@ -196,10 +194,10 @@ def from_hub(name: str, row: Pretrained) -> pathlib.Path:
     return pathlib.Path(fetch(row.hub, row.file, local_files_only=True))
   except (OSError, ValueError):  # Not in the cache.
     pass
-  if offline() or not answers(huggingface_hub.hf_hub_url(row.hub, row.file)):
+  if connection.offline() or not connection.answers(huggingface_hub.hf_hub_url(row.hub, row.file)):
     raise ValueError(_absent(name, row, 'there is no connection'))
   try:
-    return pathlib.Path(fetch(row.hub, row.file, etag_timeout=SECONDS))
+    return pathlib.Path(fetch(row.hub, row.file, etag_timeout=connection.SECONDS))
   except Exception as error:  # The library's errors are of many kinds, with several lines of advice.
     raise ValueError(_absent(name, row, f'the download failed ({_first_line(error)})')) from None
 
@@ -210,7 +208,7 @@ def from_address(name: str, row: Pretrained) -> pathlib.Path:
   path = pathlib.Path(home) / 'elfs_jax' / pathlib.PurePosixPath(row.file).name
   if path.is_file():
     return path
-  if offline() or not answers(row.file):
+  if connection.offline() or not connection.answers(row.file):
     raise ValueError(_absent(name, row, 'there is no connection'))
   try:
     download(row.file, path)
@@ -237,28 +235,6 @@ def download(url: str, path: pathlib.Path) -> None:
       except BaseException:
         os.unlink(file.name)
         raise
-
-
-def offline() -> bool:
-  """Whether the user forbids downloads, by the setting of Hugging Face's programs."""
-  return os.environ.get('HF_HUB_OFFLINE', '').upper() in ('1', 'ON', 'YES', 'TRUE')
-
-
-def answers(url: str) -> bool:
-  """Whether a server answers within `SECONDS`. Looking up its name has no time limit of its own, hence the thread."""
-  reached = threading.Event()
-  def ask():
-    try:
-      urllib.request.urlopen(urllib.request.Request(url, method='HEAD'), timeout=SECONDS).close()
-      reached.set()
-    except urllib.error.HTTPError:  # It refused, but it is there; the download will say why.
-      reached.set()
-    except (OSError, ValueError):
-      pass
-  thread = threading.Thread(target=ask, daemon=True)
-  thread.start()
-  thread.join(SECONDS)
-  return reached.is_set()
 
 
 def _absent(name, row, why):

@@ -30,6 +30,8 @@ def read(path: str | os.PathLike) -> dict[str, np.ndarray]:
   Raises: ValueError in one line that says what is wrong with the file. OSError if it can't be read.
   """
   path = pathlib.Path(path)
+  if path.exists() and not path.is_file():
+    raise ValueError(f'{path}: these weights cannot be read: it is no regular file')
   with path.open('rb') as file:
     start = file.read(64)
   try:

@@ -13,11 +13,20 @@ def write(chosen: export.Chosen, folder: pathlib.Path) -> pathlib.Path:
   """A folder with copies of the images, in the subfolders that they lay in; an earlier choice there goes."""
   target = folder / 'folder'
   with _replaced(target) as new:
-    for name, path in zip(chosen.ids, export.paths_of(chosen), strict=True):
+    paths = export.paths_of(chosen)
+    for name, path in zip(_names_within(chosen.ids, paths), paths, strict=True):
       copy = new / name
       copy.parent.mkdir(parents=True, exist_ok=True)
       shutil.copy2(path, copy)
   return target
+
+
+def _names_within(ids, paths):
+  """Names that stay in a folder: the ids, or where one leads out of it the paths from where all images lie."""
+  if not any(os.path.isabs(name) or '..' in pathlib.PurePath(name).parts for name in ids):
+    return ids
+  real = [os.path.normpath(os.path.abspath(path)) for path in paths]
+  return [os.path.relpath(path, os.path.commonpath([os.path.dirname(path) for path in real])) for path in real]
 
 
 @contextlib.contextmanager

@@ -6,9 +6,22 @@ COLUMNS = ('trained on', 'examples', 'mean', 'spread', '95 % interval')
 ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
 
 
+def encoders(names: Sequence[str], why: str) -> str:
+  """Which encoders are tried, and why these."""
+  if len(names) == 1:
+    return f'encoder: {names[0]}, {why}'
+  return f'encoders: {" and ".join(names)} ({why}); the better one is taken, found without labels'
+
+
 def embedding(name: str, width: int, scores: Mapping[str, float]) -> str:
   """One line on the embedding that was taken, with the scores of all where there were several."""
   return f'  {width} dimensions, method {name}{_listing(scores)}'
+
+
+def scaling(name: str, what: str, agreements: Mapping[str, float]) -> str:
+  """One line on how features were scaled, with how well neighbours agree under each way, where that was asked."""
+  graded = {other: value for other, value in agreements.items() if value == value}  # Not NaN.
+  return f'  features {what}, scaling {name}{_listing(graded)}'
 
 
 def clustering(name: str, clusters: int, scores: Mapping[str, float]) -> str:
@@ -29,6 +42,16 @@ def choice(count: int, n: int, how: Any, beta: float | None, judged: Mapping[str
   """What was chosen and how; where the judge found the beta, its table."""
   line = f'[select] {count} of {n} by {how.method} of {how.score}' + (f', beta {beta:g}' if beta is not None else '')
   return line if judged is None else f'{line}\n{judgement(judged)}'
+
+
+def copies(n: int, count: int, chosen: int, copies_chosen: int, duplicates: str) -> str:
+  """One line on exact copies, where there are some: how many, and how many of them are chosen and why."""
+  line = f'  {count} of {n} are exact copies of others'
+  if not copies_chosen:
+    return f'{line}; none of them is chosen'
+  if duplicates == 'keep':
+    return f'{line}; {copies_chosen} of the {chosen} chosen are, as select.duplicates=keep allows'
+  return f'{line}; {copies_chosen} of the {chosen} chosen are, since no more than {n - count} are distinct'
 
 
 def written(workdir: Any, skipped: Sequence) -> str:
@@ -75,8 +98,8 @@ def summary(metrics: Mapping[str, Any]) -> str:
   lines = []
   if 'quality' in metrics:
     q = metrics['quality']
-    lines.append(f'neighbours share the true class {q["neighbor_purity"]:.1%}, clusters match the classes '
-                 f'{q["cluster_accuracy"]:.1%} (NMI {q["nmi"]:.2f})')
+    near = f'neighbours share the true class {q["neighbor_purity"]:.1%}, ' if 'neighbor_purity' in q else ''
+    lines.append(f'{near}clusters match the classes {q["cluster_accuracy"]:.1%} (NMI {q["nmi"]:.2f})')
   if 'accuracy' in metrics:
     lines.append(f'test accuracy on {metrics["accuracy"]["test"]}, {_seeds(metrics)}:')
     lines += [_line(row) for row in [(*COLUMNS, ''), *_rows(metrics)]]
@@ -117,7 +140,8 @@ def facts(config: Any, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
            ('clusters', f'{metrics["num_classes"]}{guessed}'), ('method', metrics['method']),
            ('score', config.select.score), ('beta', 'none' if metrics['beta'] is None else f'{metrics["beta"]:g}'),
            ('seed', str(config.seed)), ('device', f'{metrics["devices"]} x {metrics["device"]}'),
-           ('skipped files', str(metrics['skipped']))]
+           ('skipped files', str(metrics['skipped'])),
+           ('exact copies', f'{metrics["copies"]:,}, {metrics["copies_chosen"]:,} of them chosen')]
   return found + [(name.replace('_', ' '), f'{value:.3f}') for name, value in metrics.get('quality', {}).items()]
 
 

@@ -7,9 +7,11 @@ its parameters what else it needs of the run:
   mesh             the devices; such a function is computed by all hosts together, any other by the lead alone
   progress         how to show progress, as progress(iterable, desc=, total=)
   state, on_epoch  a checkpoint: where to go on, and what to call after each epoch
+  on_disk          where to fill a large array on disk, a chunk at a time (`rows.Rows`); it is what the function returns
 
 All other parameters decide the result, those that keep their defaults too, and are part of the key.
 """
+import contextlib
 import inspect
 import pathlib
 import time
@@ -19,11 +21,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from elfs_jax.runtime import artifacts, hosts, mesh
+from elfs_jax.runtime import artifacts, hosts, mesh, stopping
+from elfs_jax.runtime import rows as rows_lib
 from elfs_jax.runtime.hosts import check_same, on_each, on_lead  # noqa: F401 (for who runs stages)
 
 VERSION = 7  # Part of every key: raise it when the results of many stages change for the same settings.
-SUPPLIED = ('mesh', 'progress', 'state', 'on_epoch')
+GOING_ON = '  going on from the checkpoint of a run that was stopped'
+SUPPLIED = ('mesh', 'progress', 'state', 'on_epoch', 'on_disk')
 
 
 class Run(NamedTuple):
@@ -77,19 +81,32 @@ def stage(run: Run, name: str, function: Callable, /, *, version: int = 1, **arg
   key = key_of(name, function, version, arguments)
   path = run.workdir / 'stages' / f'{name}.npz'
   checkpoint = artifacts.Checkpoint(run.workdir / 'checkpoints' / name, key)
+  rows = rows_lib.Rows(path.with_suffix('.npy'), run.workdir / 'checkpoints' / name, key)
+  asked = inspect.signature(function).parameters
 
   def compute():
     plain = {n: a.value if isinstance(a, Known) else a for n, a in arguments.items()}
-    return _named(function(**plain, **_supplied(run, function, checkpoint)))
+    supplied = _supplied(run, asked, checkpoint, rows)
+    with stopping.training() if 'on_epoch' in supplied else contextlib.nullcontext():
+      return _named(function(**plain, **supplied))
 
-  kept = hosts.from_lead(lambda: artifacts.kept(path, key))
+  def reuse():
+    return rows.kept() if 'on_disk' in asked else artifacts.kept(path, key)
+
+  def keep(arrays):
+    if 'on_disk' not in asked:
+      return artifacts.keep(path, key, arrays)
+    rows.keep()
+    return rows.kept()
+
+  kept = hosts.from_lead(reuse)
   if kept is not None:
     arrays = kept
-  elif 'mesh' in inspect.signature(function).parameters:
+  elif 'mesh' in asked:
     arrays = compute()
-    hosts.from_lead(lambda: _keep(path, key, arrays))
+    hosts.from_lead(lambda: keep(arrays))
   else:
-    arrays = hosts.from_lead(lambda: _keep(path, key, compute()))
+    arrays = hosts.from_lead(lambda: keep(compute()))
   if kept is None:
     hosts.from_lead(checkpoint.clear)  # Not before the stage is kept.
   run.times[name] = time.monotonic() - start
@@ -117,11 +134,6 @@ def several_hosts() -> bool:
   return jax.distributed.is_initialized()
 
 
-def _keep(path, key, arrays):
-  artifacts.keep(path, key, arrays)
-  return arrays
-
-
 def _named(result):
   """What a function returned, as a dict of arrays."""
   if hasattr(result, '_asdict'):
@@ -131,10 +143,11 @@ def _named(result):
   return {name: np.asarray(value) for name, value in result.items()}
 
 
-def _supplied(run, function, checkpoint):
+def _supplied(run, asked, checkpoint, rows):
   """What the function asks of the run by its parameters."""
-  asked = inspect.signature(function).parameters
-  given = {'mesh': run.mesh, 'progress': run.progress}
+  given = {'mesh': run.mesh, 'progress': run.progress, 'on_disk': rows}
+  if 'on_disk' in asked and rows.begun():
+    run.say(GOING_ON)
   if 'on_epoch' in asked:
     given |= _resumable(run, checkpoint)
   return {name: value for name, value in given.items() if name in asked}
@@ -144,9 +157,11 @@ def _resumable(run, checkpoint):
   """Arguments that let a stage's training go on where a killed run stopped."""
   state = hosts.from_lead(checkpoint.restore)
   if state is not None:
-    run.say('  going on from the checkpoint of a run that was stopped')
+    run.say(GOING_ON)
   def on_epoch(epoch, state):
-    if hosts.from_lead(checkpoint.due):
+    if hosts.from_lead(lambda: stopping.asked() or checkpoint.due()):
       whole = jax.tree.map(mesh.gather, state)
       hosts.from_lead(lambda: checkpoint.save(epoch, whole))
+    if stopping.asked():
+      stopping.leave()
   return {'state': state, 'on_epoch': on_epoch}

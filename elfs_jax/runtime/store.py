@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,12 @@ import filelock
 import numpy as np
 
 from elfs_jax.runtime import artifacts, hosts
+
+STALE = 'coreset.csv', 'skipped.csv', 'metrics.json', 'report.html'  # Gone before a new choice is written.
+RESULTS = (*STALE, 'coreset.npy', 'embeddings.npy', 'pseudo_labels.npy', 'scores.npz')
+# The files of each folder of a workdir, as a pattern: what `artifacts.write` and the map of images put there.
+OWN = {'.': '|'.join(map(re.escape, ('config.json', *RESULTS, 'runs.csv', 'benchmark.md', 'benchmark.png'))),
+       'stages': r'\w+\.npz', 'images': r'images-[0-9a-f]{16}\.np[yz]'}
 
 
 @contextlib.contextmanager
@@ -35,9 +42,10 @@ def _hold(workdir, lock):
     raise ValueError(f'another run is at work in workdir {workdir}: wait for it, or choose another --workdir') from None
   except OSError as error:
     raise ValueError(f'workdir {workdir} cannot be written ({error.strerror}): choose another --workdir') from None
-  for folder in (workdir, workdir / 'stages', workdir / 'images'):
-    for unfinished in folder.glob('.*.' + 8 * '[0-9a-f]'):  # Of a run that was stopped while it wrote.
-      unfinished.unlink()
+  for folder, names in OWN.items():
+    for file in (workdir / folder).glob('.*'):
+      if re.fullmatch(rf'\.({names})\.[0-9a-f]{{8}}', file.name) and file.is_file():
+        file.unlink()  # Of a run that was stopped while it wrote.
 
 
 def temporary() -> pathlib.Path:
@@ -58,7 +66,8 @@ def source_of(name: str, path: str | None, images: str | None, identity: str | N
 def claim(workdir: pathlib.Path, source: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
   """Take the workdir for this data. Its config.json stays that of the results in it until `write`.
 
-  Raises: ValueError if the workdir holds results of other data, or a config.json that is not one of ours.
+  Raises: ValueError if the workdir holds results of other data, a config.json that is not one of ours, or without one
+    files that have the names of results.
   """
   hosts.from_lead(lambda: _claim(workdir, source, settings))
 
@@ -71,6 +80,11 @@ def _claim(workdir, source, settings):
 
 def _check_source(workdir, source):
   before = source_in(workdir)
+  if before is None:
+    there = [name for name in RESULTS if (workdir / name).exists()]
+    if there:
+      raise ValueError(f'workdir {workdir} holds {" and ".join(there[:2])} but no config.json of elfs_jax, so they may '
+                       'be your own: choose another --workdir, or move them away')
   if before not in (None, source):
     mine, theirs = _words(source), _words(before)
     raise ValueError(f'workdir {workdir} holds the results of {theirs if theirs != mine else "other data"}, this run '
@@ -121,7 +135,7 @@ def write(workdir: pathlib.Path, source: Mapping[str, Any], settings: Mapping[st
 
 
 def _write(workdir, source, settings, ids, indices, embeddings, pseudo_labels, scores, skipped, root):
-  for stale in ('coreset.csv', 'skipped.csv', 'metrics.json', 'report.html'):
+  for stale in STALE:
     (workdir / stale).unlink(missing_ok=True)
   _write_config(workdir, source, settings, root)
   artifacts.write_array(workdir / 'embeddings.npy', embeddings)

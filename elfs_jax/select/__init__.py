@@ -9,9 +9,10 @@ To add a method, write a file here with a function
 
   def choose_mine(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> int64 [budget]
 
-which returns distinct rows that are not in `candidates.labelled`, hardest first, and give it an entry in `METHODS`: the
-help, the checks and the pipeline read that table. Constants that decide what it chooses are further keyword parameters
-with defaults, so that a result which was kept is made again when one changes (`constants`).
+which returns distinct rows that are not in `candidates.closed` (labelled already, or copies), hardest first, and give
+it an entry in `METHODS`: the help, the checks and the pipeline read that table. Constants that decide what it chooses
+are further keyword parameters with defaults, so that a result which was kept is made again when one changes
+(`constants`).
 """
 import inspect
 from collections.abc import Callable
@@ -34,7 +35,7 @@ from elfs_jax.select.band import (
   random,
   stratified,
 )
-from elfs_jax.select.candidates import Candidates, among
+from elfs_jax.select.candidates import Candidates, among, labelled_rows, new_count, with_room
 from elfs_jax.select.cover import BALANCE, choose_coverage, class_weights, coverage, coverage_order, judge_weights
 from elfs_jax.select.order import break_ties, difficulty, hardness_order
 from elfs_jax.select.rivals import badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore
@@ -43,7 +44,7 @@ __all__ = [
   'BALANCE', 'METHODS', 'Candidates', 'Method', 'among', 'badge', 'balanced', 'break_ties', 'budget_count', 'choose',
   'choose_among', 'class_weights', 'constants', 'coverage', 'coverage_order', 'd2', 'difficulty', 'double_end',
   'easiest', 'facility_location', 'floor_count', 'hardest', 'hardness_order', 'judge_weights', 'k_center',
-  'parse_budget', 'prototypes', 'random', 'stratified', 'typiclust', 'zcore']
+  'parse_budget', 'prototypes', 'random', 'stratified', 'typiclust', 'with_room', 'zcore']
 
 
 class Method(NamedTuple):
@@ -74,9 +75,12 @@ def choose(method: str, candidates: Candidates, budget: int | float | str, beta:
            **constants: Any) -> NDArray[np.int64]:
   """A coreset by a method of `METHODS`, of all N or of some `rows` alone.
 
+  Of a group of copies one is chosen, the first, and none where one is labelled. For a budget beyond what is distinct
+  the rest are copies, chosen in the same way. To leave out the hardest no copy is chosen: beta gives way (`with_room`).
+
   Args:
     method: its name.
-    candidates: what is known of all N, and which rows are labelled already.
+    candidates: what is known of all N, which rows are labelled already, and which are copies.
     budget: how many new ones, a count or a fraction of what it chooses from.
     beta: the fraction of those dropped from the hard end; read only by methods that drop any.
     seed: of what the method draws, if it does.
@@ -91,8 +95,25 @@ def choose(method: str, candidates: Candidates, budget: int | float | str, beta:
     rows = np.asarray(rows)
     candidates = among(candidates, rows)
   count = budget_count(budget, len(candidates.difficulty))
-  chosen = function(candidates, count, beta, seed=seed, balance=balance, **constants)
+  def best(candidates, count):
+    return function(candidates, count, with_room(candidates, count, beta), seed=seed, balance=balance, **constants)
+  if len(candidates.copies):
+    chosen = _with_copies(candidates, new_count(count, len(candidates.difficulty), candidates.labelled), best)
+  else:
+    chosen = best(candidates, count)
   return chosen if rows is None else rows[chosen]
+
+
+def _with_copies(candidates, count, best):
+  """`best` of what is distinct, as far as there is any, and of the copies for the rest of the budget."""
+  n = len(candidates.difficulty)
+  distinct = np.delete(np.arange(n), candidates.closed)
+  if count <= len(distinct):
+    return best(candidates, count)
+  known = labelled_rows(candidates.labelled, n)
+  more = best(candidates._replace(labelled=np.append(known, distinct), groups=np.arange(n)), count - len(distinct))
+  order = hardness_order(candidates.difficulty)
+  return order[np.isin(order, np.append(distinct, more))]
 
 
 def choose_among(rows: ArrayLike, budget: int | float | str, beta: float | None, *, method: str,

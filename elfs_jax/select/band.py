@@ -71,26 +71,26 @@ def easiest(difficulty: ArrayLike, budget: int | float | str, *, labelled: Array
   return left[len(left) - count:]
 
 
-# The same with the signature that `select.METHODS` asks for.
+# The same with the signature that `select.METHODS` asks for. To them copies are like rows that have labels.
 
 def choose_double_end(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
-  return double_end(candidates.difficulty, budget, beta, labelled=candidates.labelled)
+  return double_end(candidates.difficulty, budget, beta, labelled=candidates.closed)
 
 
 def choose_stratified(candidates: Candidates, budget: int, beta: float | None, *, seed, balance,
                       strata: int = STRATA) -> NDArray[np.int64]:
-  return stratified(candidates.difficulty, budget, beta, strata=strata, seed=seed, labelled=candidates.labelled)
+  return stratified(candidates.difficulty, budget, beta, strata=strata, seed=seed, labelled=candidates.closed)
 
 
 def choose_random(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
   order = hardness_order(candidates.difficulty)
-  drawn = random(len(order), budget, seed=seed, labelled=candidates.labelled)
+  drawn = random(len(order), budget, seed=seed, labelled=candidates.closed)
   return order[np.isin(order, drawn)]
 
 
 def choose_hardest(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
-  return hardest(candidates.difficulty, budget, labelled=candidates.labelled)
+  return hardest(candidates.difficulty, budget, labelled=candidates.closed)
 
 
 def choose_easiest(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
-  return easiest(candidates.difficulty, budget, labelled=candidates.labelled)
+  return easiest(candidates.difficulty, budget, labelled=candidates.closed)

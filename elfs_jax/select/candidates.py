@@ -1,4 +1,4 @@
-"""What a method chooses from: all examples but the labelled ones and, for some methods, the hardest."""
+"""What a method chooses from: all examples but the labelled ones, copies and, for some methods, the hardest."""
 import numbers
 from typing import NamedTuple
 
@@ -16,6 +16,23 @@ class Candidates(NamedTuple):
   pseudo_labels: NDArray   # int [N]
   difficulty: NDArray      # float [N], without ties; higher is harder
   labelled: ArrayLike = () # int [m], rows that have labels already: none of them is chosen
+  groups: ArrayLike = ()   # int [N], a number for each group of copies, of which one is chosen; empty: there are none
+
+  @property
+  def copies(self) -> NDArray[np.int64]:
+    """The copies of a labelled row, and of others all but the first of a group: rows in rising order."""
+    if not len(self.groups):
+      return np.zeros(0, np.int64)
+    n = len(self.groups)
+    known = labelled_rows(self.labelled, n)
+    in_turn = np.concatenate([known, np.delete(np.arange(n), known)])  # The labelled ones stand for their groups.
+    stand = in_turn[np.unique(np.asarray(self.groups)[in_turn], return_index=True)[1]]
+    return np.setdiff1d(np.arange(n), np.concatenate([stand, known]))
+
+  @property
+  def closed(self) -> NDArray[np.int64]:
+    """The rows that may not be chosen: those that are labelled, and copies. In rising order."""
+    return np.union1d(labelled_rows(self.labelled, len(self.difficulty)), self.copies)
 
 
 def among(candidates: Candidates, rows: ArrayLike) -> Candidates:
@@ -30,7 +47,8 @@ def among(candidates: Candidates, rows: ArrayLike) -> Candidates:
   place[rows] = np.arange(len(rows), dtype=np.int32)
   labelled = place[labelled_rows(candidates.labelled, len(candidates.difficulty))]
   return Candidates(place[candidates.neighbors[rows]], candidates.similarity[rows], candidates.pseudo_labels[rows],
-                    candidates.difficulty[rows], labelled[labelled >= 0])
+                    candidates.difficulty[rows], labelled[labelled >= 0],
+                    np.asarray(candidates.groups)[rows] if len(candidates.groups) else ())
 
 
 def labelled_rows(labelled: ArrayLike, n: int) -> NDArray[np.int64]:
@@ -81,3 +99,15 @@ def choosable(difficulty: ArrayLike, budget: int | float | str, beta: float,
     raise ValueError(f'beta={beta:g} and a budget of {count} of {n}{without} leave no room: lower beta to at most '
                      f'{np.floor(most / n * 1e4) / 1e4:g}')
   return left, count
+
+
+def with_room(candidates: Candidates, budget: int, beta: float | None) -> float | None:
+  """The beta to use where there are groups of copies: lower, if else a copy were chosen or there were no room.
+
+  Without groups it is the beta given, and what has no room is an error of the method's.
+  """
+  if beta is None or not len(candidates.groups):
+    return beta
+  open_places = np.flatnonzero(~np.isin(hardness_order(candidates.difficulty), candidates.closed))
+  count = min(budget, len(open_places))
+  return min(beta, float(open_places[-count]) / len(candidates.difficulty)) if count else beta

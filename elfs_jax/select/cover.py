@@ -16,7 +16,7 @@ DIGITS = 9  # Two that have only each other gain the same in `greedy_cover`, wha
 
 def coverage(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike, budget: int | float | str,
              beta: float, *, weight: ArrayLike | None = None, groups: ArrayLike | None = None,
-             labelled: ArrayLike = (), least_share: float = LEAST_SHARE,
+             labelled: ArrayLike = (), copies: ArrayLike = (), least_share: float = LEAST_SHARE,
              least_slack: float = LEAST_SLACK) -> NDArray[np.int64]:
   """Choose what covers everything, but none of the hardest.
 
@@ -40,23 +40,24 @@ def coverage(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike,
     weight: float [N], 0 or more, what the cover of each counts (`class_weights`); default all alike.
     groups: int [N], the groups, such as pseudo-classes; default one for all.
     labelled: int [m], rows that are labelled already, in any order.
+    copies: int [c], rows that may not be chosen either, but are to be covered like the rest.
     least_share, least_slack: as above, from 0 to 1.
   Returns: int64 [n], hardest first. Raises: as `double_end`, and ValueError for shapes that do not fit.
   """
   chosen = coverage_order(neighbors, similarity, difficulty, budget, beta, weight=weight, groups=groups,
-                          labelled=labelled, least_share=least_share, least_slack=least_slack)
+                          labelled=labelled, copies=copies, least_share=least_share, least_slack=least_slack)
   order = hardness_order(difficulty)
   return order[np.isin(order, chosen)]
 
 
 def coverage_order(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike, budget: int | float | str,
                    beta: float, *, weight: ArrayLike | None = None, groups: ArrayLike | None = None,
-                   labelled: ArrayLike = (), least_share: float = LEAST_SHARE,
+                   labelled: ArrayLike = (), copies: ArrayLike = (), least_share: float = LEAST_SHARE,
                    least_slack: float = LEAST_SLACK) -> NDArray[np.int64]:
   """The choice of `coverage` in the order in which it is made: int64 [n]. Arguments and errors as there."""
   order = hardness_order(difficulty)
   n = len(order)
-  free, count = choosable(difficulty, budget, beta, labelled)
+  free, count = choosable(difficulty, budget, beta, np.union1d(labelled_rows(labelled, n), labelled_rows(copies, n)))
   neighbors, similarity = np.asarray(neighbors), np.asarray(similarity)
   if neighbors.shape != similarity.shape or neighbors.shape[:1] != order.shape or neighbors.ndim != 2:
     raise ValueError(f'neighbors {neighbors.shape} and similarity {similarity.shape} must both be [N,k] with N={n}, '
@@ -78,7 +79,8 @@ def choose_coverage(candidates: Candidates, budget: int, beta: float | None, *, 
   """`coverage` with the signature that `select.METHODS` asks for; the groups are the pseudo-classes."""
   return coverage(candidates.neighbors, candidates.similarity, candidates.difficulty, budget, beta,
                   weight=class_weights(candidates.pseudo_labels, balance), groups=candidates.pseudo_labels,
-                  labelled=candidates.labelled, least_share=least_share, least_slack=least_slack)
+                  labelled=candidates.labelled, copies=candidates.copies, least_share=least_share,
+                  least_slack=least_slack)
 
 
 def class_weights(pseudo_labels: ArrayLike, balance: float = BALANCE) -> NDArray[np.float64]:

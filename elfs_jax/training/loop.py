@@ -20,6 +20,7 @@ from elfs_jax import dynamics
 from elfs_jax.runtime import mesh as mesh_lib
 from elfs_jax.training import networks
 from elfs_jax.training.augment import augment
+from elfs_jax.training.initial import draw
 from elfs_jax.training.predict import Fitted, representer
 from elfs_jax.training.recipe import Recipe
 
@@ -71,7 +72,7 @@ def fit(inputs: np.ndarray, labels: np.ndarray, num_classes: int, recipe: Recipe
   programs = _compile(mesh, network, recipe, shards, slots.shape[1], epochs * per_epoch)
   moments = mesh_lib.replicate(mesh, _moments(inputs))
   key = mesh_lib.replicate(mesh, jax.random.key(seed))
-  start = _init(network, programs.optimizer, inputs, slots.size, seed)
+  start = _init(network, programs.optimizer, inputs, slots.size, seed, recipe.init)
   if state is not None:
     start = jax.tree.unflatten(jax.tree.structure(start), jax.tree.leaves(state))
   state = _place(mesh, start)
@@ -223,18 +224,10 @@ def _optimizer(recipe, steps):
                      optax.sgd(rate, momentum=recipe.momentum, nesterov=recipe.nesterov))
 
 
-def _init(network, optimizer, inputs, rows, seed):
-  """The state before the first step: kernels from a normal of variance 2 / fan-in (He et al., arXiv 1502.01852).
-
-  Drawn by NumPy: compiling a normal draw for each kernel takes longer than training a small network.
-  """
+def _init(network, optimizer, inputs, rows, seed, init='he'):
+  """The state before the first step."""
   shapes = jax.eval_shape(partial(network.init, train=False), jax.random.key(0), jnp.zeros((1, *inputs.shape[1:])))
-  rng = np.random.default_rng([seed, 0x1217])
-  def start(path, leaf):
-    if path[-1].key == 'kernel':
-      return (rng.normal(size=leaf.shape) * np.sqrt(2 / np.prod(leaf.shape[:-1]))).astype(np.float32)
-    return np.full(leaf.shape, path[-1].key in ('scale', 'var'), np.float32)
-  variables = jax.tree_util.tree_map_with_path(start, shapes)
+  variables = draw(shapes, init, np.random.default_rng([seed, 0x1217]))
   params = variables['params']
   return State(params, variables.get('batch_stats', {}), optimizer.init(params), np.float32(0), np.int32(0),
                dynamics.init(rows))

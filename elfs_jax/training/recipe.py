@@ -29,6 +29,7 @@ class Recipe(NamedTuple):
   crop: int = 4
   flip: bool = False
   resized_crop: bool = False
+  init: str = 'he'
 
 
 def with_network(settings: Mapping[str, Any], network: str) -> dict[str, Any]:
@@ -62,7 +63,17 @@ def epochs(settings: Mapping[str, Any], count: int) -> int:
 
 
 def batch(settings: Mapping[str, Any], count: int) -> int:
-  """The batch as set, or by the number of examples."""
+  """The batch as set, or by the number of examples: of fewer than 32 it is small, as then `shards` are few."""
   if settings['batch'] is not None:
     return settings['batch']
-  return LARGE_BATCH if count >= LARGE_SET else SMALL_BATCH
+  return LARGE_BATCH if count >= LARGE_SET else min(SMALL_BATCH, 2 * _power_of_two(count))
+
+
+def shards(most: int, count: int) -> int:
+  """The logical shards that share `count` examples: `most`, or as many as get two examples each; a power of two."""
+  return min(most, _power_of_two(count) // 2)
+
+
+def _power_of_two(count):
+  """The largest power of two up to `count`."""
+  return 1 << (count.bit_length() - 1)

@@ -1,13 +1,16 @@
 """Fashion-MNIST from its four IDX files."""
 import gzip
+import math
 import pathlib
+import struct
 import zlib
 
 import numpy as np
 
-from elfs_jax.data import decode
+from elfs_jax.data import decode, room
 
 DEBIAN = '/usr/share/datasets/fashion-mnist'
+MOST_AXES = 4
 CLASSES = 'T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot'.split(',')
 
 
@@ -29,11 +32,14 @@ def _idx(file):
   """An IDX file of unsigned bytes: two zeros, the type (8), the number of axes, big-endian sizes, then the values."""
   try:
     with (gzip.open if file.suffix == '.gz' else open)(file, 'rb') as opened:
-      content = opened.read()
-  except (OSError, EOFError, zlib.error) as error:
+      start = opened.read(4)
+      axes = start[3] if len(start) == 4 and start[:3] == b'\0\0\x08' and start[3] <= MOST_AXES else 0
+      sizes = opened.read(4 * axes)
+      shape = struct.unpack(f'>{axes}I', sizes) if axes and len(sizes) == 4 * axes else (0,)
+      room.need_memory(math.prod(shape), f'{file}', 'fetch it again')
+      values = opened.read(math.prod(shape) + 1)  # One more than it should have.
+  except (OSError, EOFError, zlib.error, struct.error) as error:
     raise ValueError(f'{file}: cannot be read ({decode.one_line(error)}); fetch it again') from None
-  axes = content[3] if content[:3] == b'\0\0\x08' else 0
-  shape = tuple(np.frombuffer(content[4:4 + 4 * axes], '>u4').tolist())
-  if not axes or len(content) != 4 + 4 * axes + np.prod(shape, dtype=np.int64):
+  if not values or len(values) != math.prod(shape):
     raise ValueError(f'{file}: not an IDX file of bytes, or cut short; fetch it again')
-  return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+  return np.frombuffer(values, np.uint8).reshape(shape)

@@ -1,0 +1,8 @@
+"""Embeddings: of pixels, how features are scaled (`scaling`), and the best of several. Runs where JAX is not installed.
+
+What makes embeddings of images with a network lies in `encoders`.
+"""
+from elfs_jax.embed.choice import best, consistencies
+from elfs_jax.embed.pixels import FIT_ROWS, SIDE, pca, scale, shrink
+
+__all__ = ['FIT_ROWS', 'SIDE', 'best', 'consistencies', 'pca', 'scale', 'shrink']
