@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True, repr=False)
 class Coreset:
   """The chosen examples and what led to them. In a notebook it shows its report."""
-  indices: np.ndarray             # int64 [n], hardest first
+  indices: np.ndarray             # int64 [n], in the order in which to label
   scores: dict[str, np.ndarray]   # name -> float32 [N]: those of `elfs_jax.scores.SCORES`
   pseudo_labels: np.ndarray       # int32 [N]
   beta: float | None              # the fraction left out at the hard end; None for methods without
@@ -31,13 +31,16 @@ class Coreset:
 
   @property
   def paths(self) -> list[pathlib.Path]:
-    """The files of the chosen images, hardest first. Raises: ValueError where the images have no files."""
+    """The files of the chosen images, in the order in which to label. Raises: ValueError where they have none."""
     chosen = [self.ids[i] for i in self.indices]
     root = self.root
     return export.paths_of(export.Chosen(chosen, None if root is None else [root / name for name in chosen]))
 
   def to_frame(self) -> 'pandas.DataFrame':
-    """A row for each chosen example, hardest first: `index`, `id`, `pseudo_label` and a column for each score."""
+    """A row for each chosen example, in the order in which to label.
+
+    Its columns are `index`, `id`, `pseudo_label` and one for each score.
+    """
     try:
       import pandas
     except ImportError:

@@ -19,7 +19,8 @@ def labelled_rows(labelled, ids: Sequence[str]) -> tuple[np.ndarray, list | None
   Where all that is given are ids, they are taken as ids, compared as strings; else all must be indices.
 
   Args:
-    labelled: a .csv (with a column `id`, `path`, `file` or `filename`, or else `index`, and perhaps `label`), a .txt
+    labelled: a .csv (with a column `id`, `path`, `file` or `filename`, or else `index`, and perhaps `label`; of a
+      coreset.csv its reserve counts only where it has labels), a .txt
       (an id or an index a line) or an .npy of them; or in Python a sequence of ids or of indices, or a dict from them
       to labels; None for none.
     ids: [N] unique.
@@ -72,6 +73,7 @@ def _of_table(path, ids):
                      'labelled')
   wanted = [header.index(name) for name in named]
   label = header.index('label') if 'label' in header else None
+  rows = [row for row in rows if not _in_reserve(row, header, label)]
   for number, row in enumerate(rows):
     if len(row) <= max(wanted):
       raise ValueError(f'{path}: row {number + 1} is too short; give every row all columns')
@@ -82,6 +84,12 @@ def _of_table(path, ids):
   best = max(columns, key=lambda names: sum(name in known or name.strip() in known for name in names))
   found = _rows(path, best, ids, indices=named == ['index'])
   return found, None if label is None else [row[label].strip() for row in rows[1:]]
+
+
+def _in_reserve(row, header, label):
+  """Whether a row of a coreset.csv is of the reserve, and without a label."""
+  cells = dict(zip(header, row))
+  return 'rank' in header and cells.get('kind') == 'reserve' and not cells.get('label', '').strip()
 
 
 def _rows(what, given, ids, indices=False):

@@ -86,9 +86,14 @@ def write_arrays(path, arrays):
 
 def write_rows(path, columns, rows):
   """Write a .csv with a header."""
+  write_text(path, csv_text(columns, rows))
+
+
+def csv_text(columns, rows):
+  """The text of a .csv with a header."""
   text = io.StringIO()
   csv.writer(text, lineterminator='\n').writerows([columns, *rows])
-  write_text(path, text.getvalue())
+  return text.getvalue()
 
 
 def kept(path, key):
