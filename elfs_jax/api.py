@@ -27,6 +27,7 @@ class Coreset:
   workdir: pathlib.Path           # with coreset.csv, report.html and the rest
   ids: list[str]                  # [N]; of a folder the path of each image in it, without those that can't be read
   root: pathlib.Path | None = None  # the folder that the ids are paths in; None where they are not
+  reserve: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [r], what comes next
   forecast: str | None = None     # what a run without labels expects against a random choice, where it was asked
 
   @property
@@ -113,8 +114,7 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
   say: Callable[[str], Any] = print if verbose else _silent
   chosen, metrics = pipeline.run(dataset, config, folder, say=say, progress=progress.bar)
   return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, folder, dataset.ids,
-                 None if dataset.root is None else pathlib.Path(dataset.root),
-                 metrics.get('forecast'))
+                 None if dataset.root is None else pathlib.Path(dataset.root), chosen.reserve, metrics.get('forecast'))
 
 
 def _settings(config, in_files):

@@ -142,11 +142,13 @@ def _choose(run, config, dataset):
   candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled, groups)
   budget = budget_count(config.select.budget, len(embeddings))
   key = handed.key_of(settings, dataset.ids, dataset.labelled, dataset.identity if dataset.root is None else None)
-  before = handed.read(run.workdir, key, dataset.ids, config.select.beta) or handed.Handed(found[:0], None, False)
-  again = len(before.rows) == budget and not before.kept
+  before = handed.read(run.workdir, key, dataset.ids, config.select.beta) or handed.Handed(found[:0], None, budget)
   # The judge grades what will be labelled in all, as if none of it were yet.
-  asked, judged = _beta(run, config, embeddings, candidates._replace(labelled=()), num_classes,
-                        budget + len(dataset.labelled), None if again else before.beta)
+  judged_with = functools.partial(_beta, run, config, embeddings, candidates._replace(labelled=()), num_classes,
+                                  budget + len(dataset.labelled))
+  asked, judged = judged_with(None if budget == before.searched else before.beta)
+  if before.beta not in (None, asked):  # Files came or went, and the judge would now take another.
+    asked, judged = judged_with(before.beta)
   indices, reserve = select.choose_on(before.rows, config.select.method, candidates, budget, asked, seed=config.seed,
                                       balance=config.select.balance,
                                       reserve=reserve_count(config.select.reserve, budget))
@@ -159,7 +161,7 @@ def _choose(run, config, dataset):
     run.say(words.copies(len(found), count, len(indices), chosen_copies, config.select.duplicates))
   chosen = Selection(indices, reserve, embeddings, method, scale, graph, num_classes, pseudo_labels, scores, difficulty,
                      beta, judged, groups, (count, chosen_copies))
-  choice = {'key': key, 'asked': config.select.beta, 'beta': asked, 'kept': not again and before.beta is not None}
+  choice = {'key': key, 'asked': config.select.beta, 'beta': asked, 'searched': before.searched}
   replaced = store.write(run.workdir, source, settings, choice=choice, indices=indices, embeddings=embeddings,
                          pseudo_labels=pseudo_labels, scores=scores, skipped=dataset.skipped, root=dataset.root,
                          lists=lambda: outcome.lists_of(config, dataset, candidates, chosen))

@@ -4,7 +4,7 @@ import pytest
 from conftest import launch
 
 import elfs_jax
-from elfs_jax import data, select
+from elfs_jax import data
 
 pytestmark = pytest.mark.usefixtures('one_device')
 

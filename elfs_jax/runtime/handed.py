@@ -17,7 +17,7 @@ class Handed(NamedTuple):
   """The choice that stands in a workdir."""
   rows: np.ndarray       # int64 [m], in their order
   beta: float | None     # as it was asked for or found, before it gave way to anything
-  kept: bool             # whether that beta was itself kept from a choice before
+  searched: int | None   # the budget that this beta was searched for
 
 
 def key_of(settings: Mapping[str, Any], ids: Sequence[str], labelled: np.ndarray, content: str | None) -> str:
@@ -52,7 +52,7 @@ def _read(workdir, key, ids, beta):
     return None
   place = {name: i for i, name in enumerate(ids)}
   rows = np.array([place[name] for name in names if name in place], np.int64)
-  return [rows, choice['beta'], bool(choice['kept'])]
+  return [rows, choice['beta'], choice['searched']]
 
 
 def keep(workdir: pathlib.Path, text: str) -> str | None:
