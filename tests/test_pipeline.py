@@ -448,8 +448,12 @@ def test_no_candidate_is_graded_by_the_labels_that_made_its_difficulty(tiny, blo
 
 def test_a_run_that_dies_before_its_coreset_is_written_leaves_no_old_one(tiny, blobs, tmp_path, monkeypatch):
   run(tiny, blobs[0], tmp_path)
-  tiny.select.budget = 24
-  monkeypatch.setattr(artifacts, 'write_rows', lambda *_: 1 / 0)
+  before = (tmp_path / 'coreset.csv').read_bytes()
+  tiny.select.budget, write = 24, artifacts.write_text
+  monkeypatch.setattr(artifacts, 'write_text',
+                      lambda path, text: 1 / 0 if path.name == 'items.csv' else write(path, text))
   with pytest.raises(ZeroDivisionError):
     run(tiny, blobs[0], tmp_path)
   assert not (tmp_path / 'coreset.csv').exists() and len(np.load(tmp_path / 'coreset.npy')) == 24
+  kept, = tmp_path.glob('coreset-*.csv')
+  assert kept.read_bytes() == before  # It was handed out.

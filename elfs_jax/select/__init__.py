@@ -50,27 +50,27 @@ __all__ = [
 
 
 class Method(NamedTuple):
-  """A way to choose a coreset. With one beta the larger choice begins with the smaller one, unless `nests` is False."""
+  """A way to choose a coreset."""
   function: str | Callable     # 'elfs_jax.module:name' or the function itself; its signature is above
   help: str
   drops_hardest: bool = False  # it drops a share beta of the hardest
   is_elfs: bool = False        # it is a form of ELFS, and reports call it so
   network: str = 'mlp'         # 'mlp' or 'small': the proxy's network that it was published with, or ours with ours
   covers: bool = False         # it covers what it drops too: the judge begins at the least beta (`judge.verdict`)
-  nests: bool = True
+  nests: bool = False          # with one beta a larger choice begins with the smaller one
   version: int = 1             # raise it when it chooses others for the same arguments
 
 
 METHODS: dict[str, Method] = {
   'coverage': Method(choose_coverage, 'what covers all others, without the hardest (ours)', drops_hardest=True,
-                     is_elfs=True, covers=True, version=2),
+                     is_elfs=True, covers=True, nests=True, version=2),
   'double_end': Method(choose_double_end, 'the hardest after those dropped (ELFS as published)', drops_hardest=True,
-                       is_elfs=True, network='small'),
+                       is_elfs=True, network='small', nests=True),
   'stratified': Method(choose_stratified, 'evenly over the range of difficulty, without the hardest (CCS)',
-                       drops_hardest=True, network='small', nests=False),
-  'random': Method(choose_random, 'uniformly at random'),
-  'hardest': Method(choose_hardest, 'the hardest'),
-  'easiest': Method(choose_easiest, 'the easiest'),
+                       drops_hardest=True, network='small'),
+  'random': Method(choose_random, 'uniformly at random', nests=True),
+  'hardest': Method(choose_hardest, 'the hardest', nests=True),
+  'easiest': Method(choose_easiest, 'the easiest', nests=True),
 }
 
 
