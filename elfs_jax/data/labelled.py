@@ -73,7 +73,7 @@ def _of_table(path, ids):
                      'labelled')
   wanted = [header.index(name) for name in named]
   label = header.index('label') if 'label' in header else None
-  rows = [row for row in rows if not _in_reserve(row, header, label)]
+  rows = [row for row in rows if not _in_reserve(row, header)]
   for number, row in enumerate(rows):
     if len(row) <= max(wanted):
       raise ValueError(f'{path}: row {number + 1} is too short; give every row all columns')
@@ -86,7 +86,7 @@ def _of_table(path, ids):
   return found, None if label is None else [row[label].strip() for row in rows[1:]]
 
 
-def _in_reserve(row, header, label):
+def _in_reserve(row, header):
   """Whether a row of a coreset.csv is of the reserve, and without a label."""
   cells = dict(zip(header, row))
   return 'rank' in header and cells.get('kind') == 'reserve' and not cells.get('label', '').strip()
