@@ -20,24 +20,28 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True, repr=False)
 class Coreset:
   """The chosen examples and what led to them. In a notebook it shows its report."""
-  indices: np.ndarray             # int64 [n], hardest first
+  indices: np.ndarray             # int64 [n], in the order in which to label
   scores: dict[str, np.ndarray]   # name -> float32 [N]: those of `elfs_jax.scores.SCORES`
   pseudo_labels: np.ndarray       # int32 [N]
   beta: float | None              # the fraction left out at the hard end; None for methods without
   workdir: pathlib.Path           # with coreset.csv, report.html and the rest
   ids: list[str]                  # [N]; of a folder the path of each image in it, without those that can't be read
   root: pathlib.Path | None = None  # the folder that the ids are paths in; None where they are not
+  reserve: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [r], what comes next
   forecast: str | None = None     # what a run without labels expects against a random choice, where it was asked
 
   @property
   def paths(self) -> list[pathlib.Path]:
-    """The files of the chosen images, hardest first. Raises: ValueError where the images have no files."""
+    """The files of the chosen images, in the order in which to label. Raises: ValueError where they have none."""
     chosen = [self.ids[i] for i in self.indices]
     root = self.root
     return export.paths_of(export.Chosen(chosen, None if root is None else [root / name for name in chosen]))
 
   def to_frame(self) -> 'pandas.DataFrame':
-    """A row for each chosen example, hardest first: `index`, `id`, `pseudo_label` and a column for each score."""
+    """A row for each chosen example, in the order in which to label.
+
+    Its columns are `index`, `id`, `pseudo_label` and one for each score.
+    """
     try:
       import pandas
     except ImportError:
@@ -110,8 +114,7 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
   say: Callable[[str], Any] = print if verbose else _silent
   chosen, metrics = pipeline.run(dataset, config, folder, say=say, progress=progress.bar)
   return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, folder, dataset.ids,
-                 None if dataset.root is None else pathlib.Path(dataset.root),
-                 metrics.get('forecast'))
+                 None if dataset.root is None else pathlib.Path(dataset.root), chosen.reserve, metrics.get('forecast'))
 
 
 def _settings(config, in_files):

@@ -67,6 +67,8 @@ def _fields() -> dict[str, Field]:
                            'alone', path()),
       'data.labelled': Field(None, 'a file that names the examples that are labelled already: they count as covered '
                              'and are not chosen', path()),
+      'data.root_url': Field(None, 'what stands for the folder in the column path of coreset.csv, such as '
+                             'https://host/pictures/; None: absolute paths', path()),
       'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),
       'data.range': Field(None, 'of images of a folder of more than 8 bits (float, 16-bit, 32-bit): the values that '
                           'become black and white, such as 0,4095; None: found from the files', FOLDERS['range']),
@@ -116,6 +118,8 @@ def _fields() -> dict[str, Field]:
       'proxy.epochs': Field(None, 'None: about 2,400 steps, at least 10 and at most 40 epochs', whole(1, none=True)),
 
       'select.budget': Field('10%', 'how many to choose: 500 is a count, 0.1 and 10% are fractions', typed()),
+      'select.reserve': Field('10%', 'how many more to list as a reserve, for images that turn out to be of no use: a '
+                              'count, or a share of the budget; 0: none', typed()),
       'select.method': Field('coverage', 'how to choose', one_of(select.METHODS)),
       'select.score': Field('aum', 'what tells how hard an example is', one_of(SCORES)),
       'select.beta': Field('auto', 'the fraction left out at the hard end; auto: searched without labels', typed()),

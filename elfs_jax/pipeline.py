@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 
 from elfs_jax import checks, cluster, copies, data, embed, encoders, judge, neighbors, outcome, proxy, select, table
 from elfs_jax import config as config_lib
-from elfs_jax.budget import budget_count
+from elfs_jax.budget import budget_count, reserve_count
 from elfs_jax.embed import scaling
 from elfs_jax.report import words
-from elfs_jax.runtime import stages, store
+from elfs_jax.runtime import handed, stages, store
 from elfs_jax.runtime.stages import Known, stage
 from elfs_jax.scores import SCORES
 from elfs_jax.training import recipe as recipes
@@ -28,8 +28,9 @@ NEIGHBORS = 50  # In the graph, where there are so many.
 
 
 class Selection(NamedTuple):
-  """The coreset and what led to it; arrays are [N] but for `indices` [n]."""
-  indices: np.ndarray
+  """The coreset and what led to it; arrays are [N] but for `indices` [n] and `reserve` [r]."""
+  indices: np.ndarray            # In the order in which to label,
+  reserve: np.ndarray            # and what comes next.
   embeddings: np.ndarray
   embedding: str                 # The method that made the embeddings.
   scale: Callable | None         # Of given ones: rows [M,D], as given -> float32 [M,K], as `embeddings` are.
@@ -143,21 +144,32 @@ def _choose(run, config, dataset):
   groups = found if count and config.select.duplicates == 'one' else ()
   candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled, groups)
   budget = budget_count(config.select.budget, len(embeddings))
+  key = handed.key_of(settings, dataset.ids, dataset.labelled, dataset.identity if dataset.root is None else None)
+  before = handed.read(run.workdir, key, dataset.ids, config.select.beta) or handed.Handed(found[:0], None, budget)
   # The judge grades what will be labelled in all, as if none of it were yet.
-  beta, judged = _beta(run, config, embeddings, candidates._replace(labelled=()), num_classes,
-                       budget + len(dataset.labelled))
-  beta = select.with_room(candidates, budget, beta)
-  indices = select.choose(config.select.method, candidates, budget, beta, seed=config.seed,
-                          balance=config.select.balance)
+  judged_with = functools.partial(_beta, run, config, embeddings, candidates._replace(labelled=()), num_classes,
+                                  budget + len(dataset.labelled))
+  asked, judged = judged_with(None if budget == before.searched else before.beta)
+  if before.beta not in (None, asked):  # Files came or went, and the judge would now take another.
+    asked, judged = judged_with(before.beta)
+  indices, reserve = select.choose_on(before.rows, config.select.method, candidates, budget, asked, seed=config.seed,
+                                      balance=config.select.balance,
+                                      reserve=reserve_count(config.select.reserve, budget))
+  beta = select.with_room(candidates, budget, asked)
   run.say(words.choice(len(indices), len(embeddings), config.select, beta, judged))
+  if len(before.rows) not in (0, budget):
+    run.say(words.begun(len(before.rows), budget))
   chosen_copies = len(indices) - len(np.setdiff1d(found[indices], found[dataset.labelled]))
   if count:
     run.say(words.copies(len(found), count, len(indices), chosen_copies, config.select.duplicates))
-  store.write(run.workdir, source, settings, ids=dataset.ids, indices=indices, embeddings=embeddings,
-              pseudo_labels=pseudo_labels, scores=scores, skipped=dataset.skipped, root=dataset.root)
-  run.say(words.written(run.workdir, dataset.skipped))
-  return Selection(indices, embeddings, method, scale, graph, num_classes, pseudo_labels, scores, difficulty, beta,
-                   judged, groups, (count, chosen_copies))
+  chosen = Selection(indices, reserve, embeddings, method, scale, graph, num_classes, pseudo_labels, scores, difficulty,
+                     beta, judged, groups, (count, chosen_copies))
+  choice = {'key': key, 'asked': config.select.beta, 'beta': asked, 'searched': before.searched}
+  replaced = store.write(run.workdir, source, settings, choice=choice, indices=indices, embeddings=embeddings,
+                         pseudo_labels=pseudo_labels, scores=scores, skipped=dataset.skipped, root=dataset.root,
+                         lists=lambda: outcome.lists_of(config, dataset, candidates, chosen))
+  run.say(words.written(run.workdir, dataset.skipped, replaced))
+  return chosen
 
 
 def _embed(run, config, dataset):
@@ -263,8 +275,8 @@ def proxy_training(config: ConfigDict, dataset: data.Dataset, embeddings: np.nda
           'seed': config.seed, 'epochs': recipes.epochs(settings, len(inputs))}
 
 
-def _beta(run, config, embeddings, candidates, num_classes, budget):
-  """The beta to choose with, None for a method without one; and the judge's verdict, where it was asked."""
+def _beta(run, config, embeddings, candidates, num_classes, budget, keep):
+  """The beta to choose with, None for a method without one; and the judge's verdict on it, or on `keep` alone."""
   how, settings = config.select, config.judge
   if not select.METHODS[how.method].drops_hardest:
     return None, None
@@ -277,9 +289,10 @@ def _beta(run, config, embeddings, candidates, num_classes, budget):
   choose = functools.partial(select.choose_among, method=how.method, candidates=candidates,
                              balance=how.balance, seed=config.seed, **select.constants(how.method))
   judged = stage(
-      run, f'judge_{budget}', judge.verdict, embeddings=embeddings, clusterings=clusterings, budget=budget,
-      choose=choose, draw=select.random, difficulty=candidates.difficulty, covers=covers, betas=settings.betas,
-      weights=select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None, folds=settings.folds,
-      steps=settings.steps, randoms=settings.randoms, seed=config.seed)
+      run, f'judge_{budget}' + ('' if keep is None else '_kept'), judge.verdict,
+      version=select.METHODS[how.method].version, keep=keep, embeddings=embeddings, clusterings=clusterings,
+      budget=budget, choose=choose, draw=select.random, difficulty=candidates.difficulty, covers=covers,
+      betas=settings.betas, folds=settings.folds, steps=settings.steps, randoms=settings.randoms, seed=config.seed,
+      weights=select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None)
   return float(judged['beta']), judged
 

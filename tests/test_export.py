@@ -7,7 +7,7 @@ from conftest import launch
 from PIL import Image
 
 from elfs_jax import cli, export
-from elfs_jax.runtime import store
+from elfs_jax.runtime import lists, store
 
 
 @pytest.fixture
@@ -18,9 +18,12 @@ def workdir(tmp_path):
     (pictures / name).parent.mkdir(parents=True, exist_ok=True)
     Image.new('RGB', (4, 4), (i, 0, 0)).save(pictures / name)
   out = tmp_path / 'out'
-  store.write(out, store.source_of('folder', str(pictures), None, None), {}, ids=ids, indices=np.array([4, 1, 3]),
-              embeddings=np.eye(5), pseudo_labels=np.zeros(5, np.int32), scores={'aum': np.zeros(5)}, skipped=[],
-              root=pictures)
+  chosen, labels, scores = np.array([4, 1, 3]), np.zeros(5, np.int32), {'aum': np.zeros(5)}
+  text = lists.coreset(ids=ids, indices=chosen, reserve=np.array([2]), nearest=np.full(4, -1), duplicates=np.zeros(5),
+                       pseudo_labels=labels, scores=scores, root=pictures, root_url=None)
+  store.write(out, store.source_of('folder', str(pictures), None, None), {}, choice={}, indices=chosen,
+              embeddings=np.eye(5), pseudo_labels=labels, scores=scores, skipped=[], root=pictures,
+              lists=lambda: (text, ''))
   return out
 
 

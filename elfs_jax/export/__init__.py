@@ -51,7 +51,7 @@ def read(workdir: pathlib.Path) -> Chosen:
   if not file.is_file():
     raise FileNotFoundError(f'{file}: no such file; give the workdir of a run that has ended, such as runs/folder')
   with open(file, newline='', encoding='utf-8') as text:
-    ids = [row['id'] for row in csv.DictReader(text)]
+    ids = [row['id'] for row in csv.DictReader(text) if row.get('kind') != 'reserve']
   root = json.loads((workdir / 'config.json').read_text('utf-8')).get('root')
   return Chosen(ids, None if root is None else [pathlib.Path(root, name) for name in ids])
 
