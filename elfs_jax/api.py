@@ -27,6 +27,7 @@ class Coreset:
   workdir: pathlib.Path           # with coreset.csv, report.html and the rest
   ids: list[str]                  # [N]; of a folder the path of each image in it, without those that can't be read
   root: pathlib.Path | None = None  # the folder that the ids are paths in; None where they are not
+  holdout: list[str] = dataclasses.field(default_factory=list)  # ids of those held out; none of the N
   forecast: str | None = None     # what a run without labels expects against a random choice, where it was asked
 
   @property
@@ -110,8 +111,7 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
   say: Callable[[str], Any] = print if verbose else _silent
   chosen, metrics = pipeline.run(dataset, config, folder, say=say, progress=progress.bar)
   return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, folder, dataset.ids,
-                 None if dataset.root is None else pathlib.Path(dataset.root),
-                 metrics.get('forecast'))
+                 None if dataset.root is None else pathlib.Path(dataset.root), dataset.holdout, metrics.get('forecast'))
 
 
 def _settings(config, in_files):
@@ -133,6 +133,9 @@ def _dataset(images, embeddings, config, workdir):
   if in_folder:
     config.data.name, config.data.path = 'folder', str(images)
     return pipeline.read_data(config, workdir)
+  if config.select.holdout is not None:
+    raise ValueError(f'config.select.holdout={config.select.holdout} goes with a folder: of other data make a Dataset, '
+                     'and give what elfs_jax.data.hold_out(dataset, count) returns as images, since rows change')
   if config.data.labels is not None:
     raise ValueError(f'data.labels={config.data.labels!r} goes with a folder: give elfs_jax.data.from_memory(images, '
                      'labels=...) as images')

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from elfs_jax import table
 from elfs_jax.data import decode as decoding
 from elfs_jax.data import given, sources
 from elfs_jax.data import labels as labels_lib
@@ -39,6 +38,7 @@ class Dataset:
   labelled_labels: list | None = None  # [m], as they were given
   root: str | None = None  # the folder that the ids are paths in, where they are
   test_embeddings: np.ndarray | None = None  # float32 [M,D]
+  holdout: list[str] = dataclasses.field(default_factory=list)  # ids of those held out, which are none of the N
   note: str | None = None  # one line for the user on what was taken as what
   fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for
 
@@ -111,7 +111,8 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
   Returns: `Dataset`.
   Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
   """
-  _check_arguments(name, path, images, size, test)
+  sources.check(name, path, images, size, test)
+  _check_size(size, 'data.size')
   fields = sources.read(name, name=name, path=path, images=images, size=size, labels=labels, test=test,
                         progress=progress, cache=cache)
   test_ids = fields.pop('test_ids', [])
@@ -189,25 +190,6 @@ def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
   return dataclasses.replace(dataset, labelled=rows, labelled_labels=own)
 
 
-def _check_arguments(name, path, images, size, test):
-  source = table.look_up(sources.SOURCES, 'data.name', name)
-  if path in (None, '') and source.path == 'needed':
-    raise ValueError(f'data.name={name!r} needs data.path: {source.path_help}')
-  if path is not None and source.path == 'none':
-    raise ValueError(f"data.path={str(path)!r} is not read by data.name={name!r}: use configs/folder.py, "
-                     'configs/arrays.py or configs/embeddings.py for your own data')
-  if images is not None and not source.images:
-    takers = ' or '.join(repr(other) for other, entry in sources.SOURCES.items() if entry.images)
-    raise ValueError(f'data.images={str(images)!r} goes with data.name={takers}; here images are data.path')
-  if size is not None and not source.sized:
-    takers = ', '.join(other for other, entry in sources.SOURCES.items() if entry.sized)
-    raise ValueError(f'data.size={size} is for {takers}; resize {name!r} yourself')
-  table.check_name(('auto', 'none'), 'data.test', test)
-  if test != 'auto' and not source.parts:
-    raise ValueError(f"data.test={test!r} is for data that come in parts, such as a folder's; leave it at auto")
-  _check_size(size, 'data.size')
-
-
 def _check_size(size, what='size'):
   if size is not None and (not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1):
     raise ValueError(f'{what}={size} must be a whole number of pixels, 1 or more')
@@ -254,7 +236,7 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   labelled, labelled_labels = labelled_rows(labelled, ids)
   known = {} if content is None else {id(images): (images, content)}
   return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped), decode,
-                 labelled, labelled_labels, root, test_embeddings, note, known)
+                 labelled, labelled_labels, root, test_embeddings, note=note, fingerprints=known)
 
 
 def _images(images, what):
