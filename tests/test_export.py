@@ -64,7 +64,7 @@ def lines_of(workdir, target, **how):
   """What is printed for a target."""
   said = []
   export.write(workdir, target, say=said.append, **how)
-  return said
+  return '\n'.join(said).splitlines()
 
 
 def test_tasks_for_label_studio_name_files_below_a_document_root(workdir, tmp_path):
@@ -188,6 +188,21 @@ def test_a_data_set_for_fiftyone_has_tags_and_scores(workdir, tmp_path):
   fields = {name: text.rpartition('.')[2] for name, text in found['sample_fields'].items()}
   assert fields == {'item': 'StringField', 'rank': 'IntField', 'pseudo_label': 'IntField', 'aum': 'FloatField'}
   assert [sample['rank'] for sample in found['samples']] == [0, 1, 2]
+
+
+@pytest.mark.filterwarnings('ignore')  # Of its many packages.
+def test_fiftyone_reads_each_sample_and_field(workdir, tmp_path, monkeypatch):
+  monkeypatch.setenv('FIFTYONE_DO_NOT_TRACK', 'true')
+  fiftyone = pytest.importorskip('fiftyone')  # Without its MongoDB: what `from_json` calls for each of them.
+  from fiftyone.core import odm
+  found = json.loads(export.write(workdir, 'fiftyone').read_text('utf-8'))
+  kinds = {name: odm.get_field_kwargs(text)['ftype'] for name, text in found['sample_fields'].items()}
+  samples = [fiftyone.Sample.from_dict(sample) for sample in found['samples']]
+  assert kinds['item'] is fiftyone.StringField and kinds['rank'] is fiftyone.IntField
+  assert kinds['aum'] is fiftyone.FloatField
+  assert [(sample['item'], sample['rank'], sample.tags) for sample in samples] == [
+      (name, rank, ['coreset']) for rank, name in enumerate(IDS)]
+  assert samples[0].filepath == str(tmp_path / 'pictures/ü.png') and samples[0].media_type == 'image'
 
 
 def test_a_folder_for_hugging_face_is_one_part_in_order(workdir, tmp_path):

@@ -165,7 +165,7 @@ def test_the_command_holds_out_and_exports_both(pictures, tmp_path):
     (['--config=folder', '--holdout=0'], 'select.holdout=0 must be a whole number'),
     (['--config=folder', '--holdout=ten'], 'holdout'),
     (['--config=folder', '--export=label-studio', '--root=nowhere'], '--root=nowhere: no such folder'),
-    (['--config=digits', '--export=coco'], 'without files to export'),
+    (['--config=digits', '--export=coco'], 'rows of an array, without files'),
     (['--config=benchmark:digits', '--holdout=5'], 'not with a benchmark')])
 def test_what_cannot_be_held_out_or_exported_is_refused_before_long_work(arguments, words, pictures, tmp_path):
   if arguments[0] == '--config=folder':

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 from elfs_jax import table
 
 NO_NUMBERS = 'index', 'id', 'path', 'kind', 'nearest'  # Columns of coreset.csv that name something.
-NO_FILES = ('these examples are rows of an array, without files to export: coreset.csv and coreset.npy have their '
-            'indices')
+NO_FILES = 'these examples are rows of an array, without files: coreset.csv and coreset.npy have their indices'
 NO_CLASSES = ['class 1', 'class 2']  # To be replaced by the user's own.
 
 
@@ -92,10 +91,9 @@ def write(workdir: pathlib.Path, target: str, *, served: str | None = None,
     parts.append(read(workdir, 'holdout'))
   made = [function(chosen._replace(served=served), folder) for chosen in parts]
   made = [one if isinstance(one, Written) else Written(one) for one in made]
-  for one in made if say else ():
-    say(f'exported to {one.path}')
-    if one.how:
-      say(f'  {one.how}')
+  if say is not None:
+    for one in made:
+      say(f'exported to {one.path}' + (f'\n  {one.how}' if one.how else ''))
   return made[0].path
 
 
