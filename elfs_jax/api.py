@@ -47,9 +47,13 @@ class Coreset:
                'pseudo_label': self.pseudo_labels[self.indices]}
     return pandas.DataFrame(columns | {name: self.scores[name][self.indices] for name in sorted(self.scores)})
 
-  def export(self, target: str) -> pathlib.Path:
-    """Hand the choice over: see `elfs_jax.export.EXPORTS`. Returns: the file or folder written."""
-    return export.write(self.workdir, target)
+  def export(self, target: str, *, root: str | None = None) -> pathlib.Path:
+    """Hand the choice over, and what is held out: see `elfs_jax.export.EXPORTS`.
+
+    Args: root: of label-studio, the folder that it serves files from, or a URL in place of the images' folder.
+    Returns: the file or folder of the choice.
+    """
+    return export.write(self.workdir, target, served=root)
 
   def __repr__(self) -> str:
     beta = '' if self.beta is None else f', beta={self.beta:g}'
