@@ -84,6 +84,8 @@ def test_a_standing_test_set_stays_and_takes_new_copies_with_it():
   standing = ['007.png', '003.png', 'gone.png']
   kept = data.hold_out(dataset(), None, standing=standing)
   assert kept.holdout == standing[:2]
+  fewer = data.hold_out(dataset(), 1, standing=standing)
+  assert fewer.holdout == standing[:2] and '1 were asked for; those of before stay' in fewer.note
   more = data.hold_out(dataset(), 10, standing=standing)
   assert more.holdout[:2] == standing[:2] and len(more.holdout) == 10 and 'those of before' in more.note
   groups = np.arange(200)

@@ -18,7 +18,7 @@ def hold_out(dataset: Dataset, count: int | None, *, groups: ArrayLike | None = 
   and labels play no part. What is labelled already, and its copies, can't be drawn.
 
   Args:
-    count: how many; None: as many as `standing` has.
+    count: how many, at least those of `standing`; None: no more than them.
     groups: int [N], equal for examples that stay together; default each alone. Copies are found by
       `elfs_jax.copies.equal_rows(dataset.images)`.
     standing: ids that are held out already, and stay so; what is their copy goes with them.
@@ -46,11 +46,7 @@ def _draw(ids, count, groups, labelled, before, seed):
   members = [part.tolist() for part in np.split(order, cuts)]
   group_of = {row: number for number, part in enumerate(members) for row in part}
   first = list(dict.fromkeys(group_of[row] for row in before))
-  rows: list[int] = []
-  for number in first:
-    new = [row for row in members[number] if row not in labelled]
-    if len(before) <= count or len(rows) + len(new) <= count:
-      rows += new
+  rows = [row for number in first for row in members[number] if row not in labelled]
   taken = set(first)
   free = [part for number, part in enumerate(members) if number not in taken and labelled.isdisjoint(part)]
   for part in sorted(free, key=lambda part: _chance(seed, ids[part[0]])):
@@ -70,7 +66,7 @@ def _note(held, n, count, before, labelled, root):
   again = ', those of before among them' if before else ''
   line = f'{held} of {n} are held out as a test set{again}: holdout.csv has their ids'
   if held != count:
-    line += f' ({count} were asked for; copies stay together)'
+    line += f' ({count} were asked for; {"those of before stay" if len(before) > count else "copies stay together"})'
   if labelled:
     line += f'; {labelled} of them have labels, which are left for the test'
   if root is None:
@@ -79,8 +75,7 @@ def _note(held, n, count, before, labelled, root):
 
 
 def take(dataset: Dataset, rows: np.ndarray) -> Dataset:
-  """The data of some rows, int64 [n], in their order; the test set stays. A memory map becomes one of a temporary file.
-  """
+  """The data of some rows, int64 [n]; the test set stays. A memory map becomes another, of a temporary file."""
   images = dataset.images if dataset.images is None else _rows_of(dataset.images, rows)
   place = np.full(len(dataset.ids), -1)
   place[rows] = np.arange(len(rows))
