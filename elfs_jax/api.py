@@ -28,6 +28,7 @@ class Coreset:
   ids: list[str]                  # [N]; of a folder the path of each image in it, without those that can't be read
   root: pathlib.Path | None = None  # the folder that the ids are paths in; None where they are not
   reserve: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [r], what comes next
+  holdout: list[str] = dataclasses.field(default_factory=list)  # ids of those held out; none of the N
   forecast: str | None = None     # what a run without labels expects against a random choice, where it was asked
 
   @property
@@ -50,9 +51,13 @@ class Coreset:
                'pseudo_label': self.pseudo_labels[self.indices]}
     return pandas.DataFrame(columns | {name: self.scores[name][self.indices] for name in sorted(self.scores)})
 
-  def export(self, target: str) -> pathlib.Path:
-    """Hand the choice over: see `elfs_jax.export.EXPORTS`. Returns: the file or folder written."""
-    return export.write(self.workdir, target)
+  def export(self, target: str, *, root: str | None = None) -> pathlib.Path:
+    """Hand the choice over, and what is held out: see `elfs_jax.export.EXPORTS`.
+
+    Args: root: of label-studio, the folder that it serves files from, or a URL in place of the images' folder.
+    Returns: the file or folder of the choice.
+    """
+    return export.write(self.workdir, target, served=root)
 
   def __repr__(self) -> str:
     beta = '' if self.beta is None else f', beta={self.beta:g}'
@@ -114,7 +119,8 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
   say: Callable[[str], Any] = print if verbose else _silent
   chosen, metrics = pipeline.run(dataset, config, folder, say=say, progress=progress.bar)
   return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, folder, dataset.ids,
-                 None if dataset.root is None else pathlib.Path(dataset.root), chosen.reserve, metrics.get('forecast'))
+                 None if dataset.root is None else pathlib.Path(dataset.root), chosen.reserve, dataset.holdout,
+                 metrics.get('forecast'))
 
 
 def _settings(config, in_files):
@@ -136,6 +142,9 @@ def _dataset(images, embeddings, config, workdir):
   if in_folder:
     config.data.name, config.data.path = 'folder', str(images)
     return pipeline.read_data(config, workdir)
+  if config.select.holdout is not None:
+    raise ValueError(f'config.select.holdout={config.select.holdout} goes with a folder: of other data make a Dataset, '
+                     'and give what elfs_jax.data.hold_out(dataset, count) returns as images, since rows change')
   if config.data.labels is not None:
     raise ValueError(f'data.labels={config.data.labels!r} goes with a folder: give elfs_jax.data.from_memory(images, '
                      'labels=...) as images')

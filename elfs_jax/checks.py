@@ -45,6 +45,19 @@ def check(config: ConfigDict, n: int, *, has_images: bool, has_embeddings: bool,
   _check_shards(config, n)
 
 
+def check_holdout(count: int | None, n: int, labelled: int) -> None:
+  """Refuse to hold out more of n examples than leaves some to choose from. Raises: ValueError."""
+  if count is None:
+    return
+  if not _whole(count) or count < 1:
+    raise ValueError(f'select.holdout={count!r} must be a whole number, at least 1')
+  most = n - max(labelled, LEAST_EXAMPLES)
+  if count > most:
+    known = f', of which {labelled} are labelled already' if labelled else ''
+    raise ValueError(f'select.holdout={count} of {n} examples{known}: hold out at most {max(most, 0)}, so that '
+                     f'{LEAST_EXAMPLES} or more are left to choose from')
+
+
 def _check_embedding(method, has_images, has_embeddings):
   if method == 'given' and not has_embeddings:
     raise ValueError('embed.method=given needs embeddings: use --config=embeddings, or embed.method=auto')

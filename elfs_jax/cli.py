@@ -3,7 +3,7 @@
   elfs-jax                                                               scikit-learn's digits, a first look
   elfs-jax --config=folder --config.data.path=PICTURES --config.select.budget=500
   elfs-jax --config=benchmark:digits                                     every way to choose, compared
-  elfs-jax export WORKDIR TARGET                                         hand over what a run chose: {exports}
+  elfs-jax export WORKDIR TARGET                                         hand over what a run chose
 
 In a clone `python launch.py` is the same command.
 
@@ -12,8 +12,9 @@ Flags:
 {configs}
   --config.FIELD=VALUE   override one setting, for example --config.select.budget=10% or --config.select.beta=0.3
   --workdir=FOLDER       where results go (default runs/NAME, after the settings file); what did not change is reused
+  --holdout=N            first hold out N images at random as a fair test set, listed in WORKDIR/holdout.csv
   --export=TARGET        also hand over the choice, to WORKDIR/export/; several with commas between:
-{targets}
+{targets}{root}
   --hosts=auto           several hosts as one: the same command on each host of a TPU VM, Slurm, Open MPI or Kubernetes
                          job; elsewhere --hosts=ADDRESS:PORT,COUNT,INDEX, the first of COUNT at ADDRESS, INDEX from 0
 """
@@ -30,6 +31,9 @@ from ml_collections import config_flags
 from elfs_jax.runtime import stopping
 
 DEFAULT = 'digits'
+ROOT = """
+  --root=FOLDER          of label-studio: the folder that it serves files from, above that of the images (default the
+                         one directly above), or a URL in place of the images' folder"""
 HELP = {'--help', '-h', '--helpfull', '--helpshort'}
 
 
@@ -56,7 +60,9 @@ def _parse(argv):
     argv[1:] = sys.argv[1:] = [f'--config={path}', *_without_path(argv[1:])]
     config_flags.DEFINE_config_file('config', path, 'The settings file.')
     flags.DEFINE_string('workdir', None, 'Where results go; default runs/NAME.')
-    flags.DEFINE_list('export', [], 'What to hand the choice over to.')
+    flags.DEFINE_integer('holdout', None, 'How many images to hold out as a test set.')
+    flags.DEFINE_multi_string('export', [], 'What to hand the choice over to.')
+    flags.DEFINE_string('root', None, 'Where a labelling tool serves the images from.')
     flags.DEFINE_string('hosts', None, 'The hosts that run this command together.')
     return flags.FLAGS(argv)
   except (ValueError, FileNotFoundError, flags.Error) as error:
@@ -66,10 +72,10 @@ def _parse(argv):
 def _usage():
   from elfs_jax import config as config_lib
   from elfs_jax.export import EXPORTS
-  targets = '\n'.join(f'                           {name:<12}{entry.help}' for name, entry in EXPORTS.items())
+  targets = '\n'.join(f'                           {name:<14}{entry.help}' for name, entry in EXPORTS.items())
   names = ', '.join(sorted(file.stem for file in config_lib.CONFIGS.glob('*.py')))
   names = textwrap.fill(names, 117, initial_indent=' ' * 25, subsequent_indent=' ' * 25)
-  return __doc__.format(configs=names, exports=', '.join(EXPORTS), targets=targets)
+  return __doc__.format(configs=names, targets=targets, root=ROOT)
 
 
 def _path_in(argv: Sequence[str]) -> str | None:
@@ -100,19 +106,26 @@ def _run(argv):
   from elfs_jax import export
   from elfs_jax.runtime import hosts, mesh
   try:
-    export.check(flags.FLAGS.export)
+    targets = [name for given in flags.FLAGS.export for name in given.split(',')]
+    export.check(targets, flags.FLAGS.root)
     mesh.pin_threads()
     from elfs_jax import benchmark, pipeline
     from elfs_jax.runtime.progress import bar
     config = flags.FLAGS.config
     config_lib.read_paths(config)
+    if flags.FLAGS.holdout is not None:
+      config.select.holdout = flags.FLAGS.holdout
     if flags.FLAGS.hosts is not None:
       hosts.join(flags.FLAGS.hosts)
+    if 'benchmark' in config and config.select.holdout is not None:
+      raise ValueError('--holdout goes with a choice, not with a benchmark, which sets a test set aside itself')
     workdir = pathlib.Path(flags.FLAGS.workdir or f'runs/{_name()}').expanduser()
     run = benchmark.run if 'benchmark' in config else pipeline.run
-    run(pipeline.read_data(config, workdir, bar), config, workdir, progress=bar)
-    for target in flags.FLAGS.export:
-      print(f'exported to {export.write(workdir, target)}')
+    dataset = pipeline.read_data(config, workdir, bar)
+    export.check_files(targets, dataset.root)
+    run(dataset, config, workdir, progress=bar)
+    for target in targets:
+      export.write(workdir, target, served=flags.FLAGS.root, say=print)
   except (ValueError, OSError, FloatingPointError) as error:
     _fail(error)
   except (MemoryError, RuntimeError) as error:
@@ -129,16 +142,20 @@ def _name():
 
 
 def _export(argv):
-  """elfs-jax export WORKDIR TARGET [TARGET ...]"""
+  """elfs-jax export WORKDIR TARGET [TARGET ...] [--root=FOLDER]"""
   from elfs_jax import export
-  if len(argv) < 2 or HELP & set(argv):
+  roots = [argument for argument in argv if argument.startswith('--root=')]
+  workdir, *targets = [argument for argument in argv if argument not in roots] or ['']
+  if not targets or HELP & set(argv):
     print('elfs-jax export WORKDIR TARGET [TARGET ...]: hand over what a run chose, to WORKDIR/export/\n')
-    print('\n'.join(f'  {name:<12}{entry.help}' for name, entry in export.EXPORTS.items()))
+    print('\n'.join(f'  {name:<16}{entry.help}' for name, entry in export.EXPORTS.items()))
+    print(ROOT)
     sys.exit(0 if HELP & set(argv) else 2)
   try:
-    export.check(argv[1:])
-    for target in argv[1:]:
-      print(f'exported to {export.write(pathlib.Path(argv[0]).expanduser(), target)}')
+    served = roots[-1].partition('=')[2] if roots else None
+    export.check(targets, served)
+    for target in targets:
+      export.write(pathlib.Path(workdir).expanduser(), target, served=served, say=print)
   except (ValueError, OSError) as error:
     _fail(error)
 

@@ -127,6 +127,8 @@ def _fields() -> dict[str, Field]:
                               'for when rare kinds matter as much as common ones', number(least=0, most=1)),
       'select.duplicates': Field('one', 'of exact copies: one may be chosen, or keep: all of them',
                                  one_of(['one', 'keep'])),
+      'select.holdout': Field(None, 'so many images are held out first, at random, as a fair test set: they are never '
+                              'chosen, and holdout.csv lists them', whole(1, none=True)),
 
       'judge.betas': Field((0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5), 'the betas that auto tries',
                            number(least=0, below=1, many=True)),

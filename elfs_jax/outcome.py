@@ -54,8 +54,9 @@ def _facts(run, config, dataset, chosen):
   return {'n': len(dataset.ids), 'budget': len(chosen.indices), 'labelled': len(dataset.labelled),
           'method': config.select.method, 'name': 'ELFS' if method.is_elfs else config.select.method,
           'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes,
-          'copies': chosen.copies[0], 'copies_chosen': chosen.copies[1],
-          'skipped': len(dataset.skipped), 'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
+          'copies': chosen.copies[0], 'copies_chosen': chosen.copies[1], 'held_out': len(dataset.holdout),
+          'class_names': dataset.class_names, 'skipped': len(dataset.skipped),
+          'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
           'devices': run.mesh.devices.size, 'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
 
 

@@ -47,14 +47,23 @@ class Selection(NamedTuple):
 
 def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
               progress: Callable | None = None) -> data.Dataset:
-  """The data set that the config names, its decoded images kept in the workdir; `data.load` has the errors."""
+  """The data set that the config names, without what is held out; its decoded images are kept in the workdir.
+
+  What an earlier run held out in the workdir stays held out. Errors: as in `data.load`, and of select.holdout.
+  """
   config_lib.check(config)
   settings = config.data
   cache = None if workdir is None else store.cache_in(workdir, _source(config))
-  return stages.on_each(lambda: data.load(
+  dataset = stages.on_each(lambda: data.load(
       settings.name, settings.path, images=settings.images, labels=settings.labels, labelled=settings.labelled,
       size=settings.size, test=settings.test, value_range=settings.range, max_pixels=settings.max_pixels,
       progress=progress, cache=cache))
+  count, standing = config.select.holdout, [] if workdir is None else store.holdout_in(workdir)
+  if count is None and not standing:
+    return dataset
+  stages.on_each(lambda: checks.check_holdout(count, len(dataset.ids), len(dataset.labelled)))
+  groups = copies.equal_rows(dataset.embeddings if dataset.images is None else dataset.images)
+  return stages.on_each(lambda: data.hold_out(dataset, count, groups=groups, standing=standing, seed=config.seed))
 
 
 def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
@@ -133,6 +142,7 @@ def _choose(run, config, dataset):
   stages.check_same('images or embeddings', dataset.identity)
   stages.check_same('labelled rows', dataset.labelled)
   store.claim(run.workdir, source, settings)
+  store.write_holdout(run.workdir, dataset.holdout, dataset.root, config.data.root_url)
   embeddings, method, scale = _embed(run, config, dataset)
   k = config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
   graph = neighbors.Graph(**stage(run, 'neighbors', neighbors.graph, embeddings=embeddings, k=k))

@@ -36,6 +36,7 @@ class Dataset:
   labelled_labels: list | None = None  # [m], as they were given
   root: str | None = None  # the folder that the ids are paths in, where they are
   test_embeddings: np.ndarray | None = None  # float32 [M,D]
+  holdout: list[str] = dataclasses.field(default_factory=list)  # ids of those held out, which are none of the N
   notes: list[str] = dataclasses.field(default_factory=list)  # what a run says of how the data were read
   fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for
 
@@ -233,4 +234,4 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   labelled, labelled_labels = labelled_rows(labelled, ids, root)
   known = {} if content is None else {id(images): (images, content)}
   return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped), decode,
-                 labelled, labelled_labels, root, test_embeddings, list(notes), known)
+                 labelled, labelled_labels, root, test_embeddings, notes=list(notes), fingerprints=known)

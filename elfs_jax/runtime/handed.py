@@ -10,7 +10,8 @@ import numpy as np
 
 from elfs_jax.runtime import artifacts, hosts
 
-ASIDE = {'select': ('budget', 'reserve', 'beta'), 'data': ('path', 'images', 'labels', 'labelled', 'root_url')}
+ASIDE = {'select': ('budget', 'reserve', 'beta', 'holdout'),
+         'data': ('path', 'images', 'labels', 'labelled', 'root_url')}
 
 
 class Handed(NamedTuple):

@@ -1,5 +1,6 @@
 """The workdir: which data its results are of, the lock that one run holds, and the artifacts at the end."""
 import contextlib
+import csv
 import json
 import os
 import pathlib
@@ -12,9 +13,10 @@ import filelock
 import numpy as np
 
 from elfs_jax.runtime import artifacts, handed, hosts
+from elfs_jax.runtime.lists import path_of
 
 STALE = 'items.csv', 'skipped.csv', 'metrics.json', 'report.html'  # Gone before a new choice is written.
-RESULTS = ('coreset.csv', *STALE, 'coreset.npy', 'embeddings.npy', 'pseudo_labels.npy', 'scores.npz')
+RESULTS = ('coreset.csv', *STALE, 'holdout.csv', 'coreset.npy', 'embeddings.npy', 'pseudo_labels.npy', 'scores.npz')
 # The files of each folder of a workdir, as a pattern: what `artifacts.write` and the map of images put there.
 OWN = {'.': '|'.join(map(re.escape, ('config.json', *RESULTS, 'runs.csv', 'benchmark.md', 'benchmark.png'))),
        'stages': r'\w+\.npz', 'images': r'images-[0-9a-f]{16}\.np[yz]'}
@@ -153,6 +155,29 @@ def _write(workdir, source, settings, choice, indices, embeddings, pseudo_labels
   artifacts.write_text(workdir / 'items.csv', items)
   artifacts.write_text(workdir / 'coreset.csv', coreset)
   return before
+
+
+def holdout_in(workdir: pathlib.Path) -> list[str]:
+  """The ids that an earlier run held out, in order; the same on every host. Raises: ValueError."""
+  return hosts.from_lead(lambda: _holdout_in(workdir / 'holdout.csv'))
+
+
+def _holdout_in(file):
+  if not file.is_file():
+    return []
+  with open(file, newline='', encoding='utf-8') as text:
+    rows = list(csv.DictReader(text))
+  if not all(row.get('id') for row in rows):
+    raise ValueError(f'{file}: has no column id as elfs_jax wrote it; bring it back, or delete it to hold out anew')
+  return [row['id'] for row in rows]
+
+
+def write_holdout(workdir: pathlib.Path, ids: Sequence[str], root: str | None,
+                  root_url: str | None = None) -> None:
+  """holdout.csv: `id` and `path` of the held-out examples; nothing where there are none."""
+  if ids:
+    rows = [[name, '' if root is None else path_of(name, root, root_url)] for name in ids]
+    hosts.from_lead(lambda: artifacts.write_rows(workdir / 'holdout.csv', ['id', 'path'], rows))
 
 
 def write_report(workdir: pathlib.Path, metrics: Mapping[str, Any], page: Callable[[], str]) -> None:
