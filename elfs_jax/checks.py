@@ -70,10 +70,10 @@ def _check_embedding(method, has_images, has_embeddings):
 
 
 def _check_choice(settings, n, labelled):
+  budget = budget_count(settings.budget, n)
   typed = parse_budget(settings.budget) if isinstance(settings.budget, str) else settings.budget
   if typed == 1 and not isinstance(typed, float):
     raise ValueError('select.budget=1 could mean one example or all of them: write 100% for all, or a count above 1')
-  budget = budget_count(settings.budget, n)
   reserve_count(settings.reserve, budget)
   if budget + labelled > n:
     raise ValueError(f'select.budget={settings.budget} of {n} examples, of which {labelled} are labelled already: '

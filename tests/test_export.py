@@ -189,7 +189,8 @@ def test_a_data_set_for_fiftyone_has_tags_and_scores(workdir, tmp_path):
   assert [sample['item'] for sample in found['samples']] == IDS
   assert all(sample['tags'] == ['coreset'] for sample in found['samples'])
   fields = {name: text.rpartition('.')[2] for name, text in found['sample_fields'].items()}
-  assert fields == {'item': 'StringField', 'rank': 'IntField', 'pseudo_label': 'IntField', 'aum': 'FloatField'}
+  assert fields == {'item': 'StringField', 'rank': 'IntField', 'pseudo_label': 'IntField',
+                    'duplicates': 'IntField', 'aum': 'FloatField'}
   assert [sample['rank'] for sample in found['samples']] == [0, 1, 2]
 
 
@@ -212,7 +213,7 @@ def test_a_folder_for_hugging_face_is_one_part_in_order(workdir, tmp_path):
   folder = export.write(workdir, 'hf')
   with open(folder / 'metadata.csv', newline='', encoding='utf-8') as text:
     rows = list(csv.reader(text))
-  assert rows[0] == ['file_name', 'id', 'rank', 'pseudo_label', 'aum']
+  assert rows[0] == ['file_name', 'id', 'rank', 'pseudo_label', 'duplicates', 'aum']
   assert [row[0] for row in rows[1:]] == ['000001.png', '000002.png', '000003.png']
   assert [row[1] for row in rows[1:]] == IDS
   for row in rows[1:]:

@@ -15,10 +15,10 @@ STAGES = {'data': ['data'], 'embed': ['embed', 'encoders'], 'encoders': ['embed'
           'report': ['report'], 'export': ['export']}
 FOUNDATIONS = ['budget', 'bounds', 'connection', 'dynamics', 'scores', 'table', 'training', 'vectors', 'runtime.mesh']
 WRITES = {'export': ['runtime.artifacts']}  # What a stage may use beside them.
-WITHOUT_JAX = ['budget', 'cluster', 'cluster.centroids', 'cluster.merging', 'cluster.quality', 'config', 'copies',
-               'data', 'embed', 'embed.choice', 'embed.pixels', 'embed.scaling', 'encoders', 'export', 'scores',
-               'select', 'select.band', 'select.cover', 'select.greedy', 'select.rivals', 'table', 'training',
-               'vectors', 'cli', 'report.words', 'report.page']
+WITHOUT_JAX = ['budget', 'cluster', 'cluster.centroids', 'cluster.merging', 'cluster.quality', 'config',
+               'config.fields', 'copies', 'data', 'embed', 'embed.choice', 'embed.pixels', 'embed.scaling', 'encoders',
+               'export', 'scores', 'select', 'select.band', 'select.cover', 'select.greedy', 'select.rivals', 'table',
+               'training', 'vectors', 'cli', 'report.words', 'report.page']
 
 
 def imports(file):

@@ -313,7 +313,7 @@ def test_the_settings_kept_are_those_of_the_results(tiny, blobs, tmp_path, monke
   def kept():
     return json.loads((tmp_path / 'config.json').read_text())['select']['budget']
   with monkeypatch.context() as patch:
-    patch.setattr(pipeline, '_beta', lambda *_: 1 / 0)
+    patch.setattr(pipeline.steps, 'beta_of', lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
       run(tiny, blobs[0], tmp_path)
   assert kept() == '10%'

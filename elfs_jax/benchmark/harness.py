@@ -219,7 +219,7 @@ def _pool(unlabelled, labels, config, workdir, seed):
     return selection, time.monotonic() - start
 
   first, _ = coreset(floor_count(1 - config.benchmark.rates[0], len(labels)))
-  training = pipeline.proxy_training(config, unlabelled, unlabelled.embeddings)
+  training = pipeline.steps.proxy_training(config, unlabelled, unlabelled.embeddings)
 
   @functools.cache
   def supervised():
