@@ -77,7 +77,7 @@ def test_a_folder_with_a_broken_file(tmp_path, blobs):
                    '--config.select.budget=10', '--config.data.labels=folders', f'--workdir={tmp_path}/out')
   assert process.returncode == 0, process.stderr
   rows = (tmp_path / 'out/coreset.csv').read_text().splitlines()
-  assert len(rows) == 11 and all(row.split(',')[2].startswith('class') for row in rows[1:])
+  assert len(rows) == 12 and all(row.split(',')[2].startswith('class') for row in rows[1:])
   assert 'broken.jpg' in (tmp_path / 'out/skipped.csv').read_text()
   assert 'random subset' in process.stdout
 
