@@ -132,14 +132,14 @@ def _dataset(images, embeddings, config, workdir):
                      "images into an array, or use elfs_jax.data.load('embeddings', FILE, images=FOLDER)")
   if in_folder:
     config.data.name, config.data.path = 'folder', str(images)
-    return pipeline.read_data(config, workdir)
+    return pipeline.read_data(config, workdir, progress.bar)
   if config.data.labels is not None:
     raise ValueError(f'data.labels={config.data.labels!r} goes with a folder: give elfs_jax.data.from_memory(images, '
                      'labels=...) as images')
   config.data.name = 'memory'
   if isinstance(images, data.Dataset):
     return images
-  return data.from_memory(images=images, embeddings=embeddings, size=config.data.size, progress=progress.bar)
+  return data.from_memory(images=images, embeddings=embeddings, size=config.data.size, fit=config.data.fit, progress=progress.bar)
 
 
 def _embedded(dataset, encoder, batch=256):

@@ -8,14 +8,14 @@ import inspect
 import pathlib
 import re
 import runpy
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict, config_dict
 
 from elfs_jax import cluster, data, encoders, select
-from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
+from elfs_jax.bounds import Bound, described, flag, number, one_of, path, typed, whole, words
+from elfs_jax.data import decode
 from elfs_jax.embed import scaling
 from elfs_jax.scores import SCORES
 from elfs_jax.training.initial import INITS
@@ -65,6 +65,7 @@ def _fields() -> dict[str, Field]:
       'data.labelled': Field(None, 'a file that names the examples that are labelled already: they count as covered '
                              'and are not chosen', path()),
       'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),
+      'data.fit': Field('crop', 'how an image of another shape becomes a square', one_of(decode.FITS)),
 
       'data.test': Field('auto', 'of data in parts, such as a folder with train/ and test/: auto: the test set is not '
                          'chosen from, and with data.labels=folders compared on; none: all is chosen from',
@@ -137,6 +138,10 @@ def _fields() -> dict[str, Field]:
 
 
 FIELDS = _fields()
+COMMON = (  # What people set, which `--help` shows.
+    'seed', 'data.name', 'data.path', 'data.labels', 'data.labelled', 'data.size', 'data.fit', 'data.test',
+    'embed.method', 'embed.weights', 'embed.scaling', 'cluster.method', 'cluster.num_classes', 'proxy.network',
+    'select.budget', 'select.method', 'select.beta', 'select.balance', 'select.duplicates', 'evaluate.enabled')
 BENCHMARK: dict[str, Field] = {
     'benchmark.rates': Field((0.9, 0.8, 0.7), 'shares pruned', number(above=0, below=1, many=True)),
     'benchmark.methods': Field('all', 'or names, with commas between; a wrong one is answered with the list', words()),
@@ -242,25 +247,14 @@ def read(path: str | pathlib.Path) -> ConfigDict:
     raise ValueError(f'--config={path}: {error or type(error).__name__}') from None
 
 
-def listing(config: ConfigDict) -> str:
-  """Every field and its value as it is typed, and what it means."""
+def listing(config: ConfigDict, names: Sequence[str] | None = None) -> str:
+  """Every field, or of `FIELDS` those of `names`, its value as it is typed, and what it means."""
   fields, values, lines = FIELDS | BENCHMARK, dict(_leaves(config)), []
   for name in [*(name for name in fields if name in values), *(name for name in values if name not in fields)]:
-    lines.append(f'  --config.{name}={values[name]}')
-    if name in fields:
-      lines += _described(fields[name])
+    if names is None or name in names or name not in FIELDS:
+      lines.append(f'  --config.{name}={values[name]}')
+      lines += described(fields[name].help, fields[name].bound) if name in fields else []
   return '\n'.join(lines)
-
-
-def _described(field):
-  """A field's help, and its choices: a line for each that needs words."""
-  choices = field.bound.choices
-  names = '' if any(choices.values()) or not choices else f' ({", ".join(choices)})'
-  lines = [textwrap.fill(field.help + names, 110, initial_indent=' ' * 8, subsequent_indent=' ' * 8)]
-  for name, meaning in choices.items():
-    if meaning:
-      lines.append(textwrap.fill(f'{name}: {meaning}', 110, initial_indent=' ' * 12, subsequent_indent=' ' * 16))
-  return lines
 
 
 def check_names(config: ConfigDict, argv: Sequence[str]) -> None:

@@ -43,14 +43,15 @@ class Selection(NamedTuple):
   copies: tuple[int, int]        # How many are copies, and how many of those chosen.
 
 
-def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
-              progress: Callable | None = None) -> data.Dataset:
-  """The data set that the config names, its decoded images kept in the workdir; `data.load` has the errors."""
+def read_data(config: ConfigDict, workdir: pathlib.Path | None = None, progress: Callable | None = None,
+              dry: bool = False) -> data.Dataset:
+  """The data set that the config names, its decoded images kept in the workdir; `data.load` has `dry` and the errors.
+  """
   settings = config.data
   cache = None if workdir is None else store.cache_in(workdir, _source(config))
   return stages.on_each(lambda: data.load(
       settings.name, settings.path, images=settings.images, labels=settings.labels, labelled=settings.labelled,
-      size=settings.size, test=settings.test, progress=progress, cache=cache))
+      size=settings.size, test=settings.test, fit=settings.fit, progress=progress, cache=cache, dry=dry))
 
 
 def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,

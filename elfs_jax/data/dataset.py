@@ -40,6 +40,7 @@ class Dataset:
   root: str | None = None  # the folder that the ids are paths in, where they are
   test_embeddings: np.ndarray | None = None  # float32 [M,D]
   note: str | None = None  # one line for the user on what was taken as what
+  fit: str = 'crop'  # how `pixels` makes squares of images of another shape, one of `decode.FITS`
   fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for
 
   def pixels(self, rows: Sequence[int] | np.ndarray, size: int | None = None, progress: Callable | None = None
@@ -48,7 +49,7 @@ class Dataset:
 
     Args:
       rows: int [n].
-      size: the shorter side becomes so many pixels, then the centre is cut out; None: as `images` has them.
+      size: side of the squares, in pixels, that images become as `fit` says; None: as `images` has them.
       progress: optional; called as progress(iterable, desc=..., total=...).
     Returns: uint8 [n,H,W,Ch].
     Raises: ValueError without images, for no such size, or where a file has changed or is gone since.
@@ -59,7 +60,7 @@ class Dataset:
     rows = np.arange(len(self.images))[np.asarray(rows, np.int64)]
     if size is None or self.images.shape[1:3] == (size, size):
       return np.asarray(self.images[rows])
-    decode = self.decode or (lambda row, size: decoding.resize(self.images[row], size))
+    decode = self.decode or (lambda row, size: decoding.resize(self.images[row], size, self.fit))
     out = np.empty((len(rows), size, size, self.images.shape[3]), np.uint8)
     def one(i):
       out[i] = decode(int(rows[i]), int(size))
@@ -73,6 +74,7 @@ class Dataset:
     Of files it comes from relative paths, sizes in bytes, digests of content and the default size. It is computed once.
     """
     parts = [self._fingerprint(array) for array in (self.images, self.embeddings) if array is not None]
+    parts += [self.fit] * (self.fit != 'crop')
     return parts[0] if len(parts) == 1 else hashlib.sha256(' '.join(parts).encode()).hexdigest()
 
   def _fingerprint(self, array):
@@ -92,7 +94,7 @@ def fingerprint(array: np.ndarray) -> str:
 
 
 def load(name: str, path=None, *, images=None, labels=None, labelled=None, size: int | None = None, test: str = 'auto',
-         cache=None, progress: Callable | None = None) -> Dataset:
+         fit: str = 'crop', cache=None, progress: Callable | None = None, dry: bool = False) -> Dataset:
   """Read a data set.
 
   Args:
@@ -102,18 +104,23 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
     labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of
       `labels.NAME_COLUMNS`, in any order; for a folder also the word `folders` (the parent folder's name).
     labelled: examples that are labelled already, as `labelled_rows` takes them.
-    size: side in pixels that a folder's images (default 64) or those of TensorFlow Datasets are resized to
-      (ImageNet by default 160, others not): the shorter side becomes `size`, the centre is cut out.
+    size: side in pixels of the squares that a folder's images (default 64) or those of TensorFlow Datasets become
+      (ImageNet by default 160, others stay as they are).
     test: of a folder with train/ and test/: auto, which `parts.of` describes, or none, to choose from all.
+    fit: how a picture of another shape becomes a square, one of `decode.FITS`: crop, pad or stretch.
     cache: a folder that keeps decoded images, so that the next run decodes only files that changed; default: they lie
       in a temporary file for as long as the data set is used.
     progress: optional; called as progress(iterable, desc=..., total=...).
+    dry: decode no file and write none.
   Returns: `Dataset`.
-  Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
+  Raises: FileNotFoundError or ValueError, in one line that names the input and the mend; with `dry`
+    `files.Undecoded` where files are still to be decoded.
   """
-  _check_arguments(name, path, images, size, test)
+  sources.check(name, path, images, size, test)
+  _check_size(size, 'data.size')
+  table.check_name(decoding.FITS, 'data.fit', fit)
   fields = sources.read(name, name=name, path=path, images=images, size=size, labels=labels, test=test,
-                        progress=progress, cache=cache)
+                        progress=progress, cache=cache, fit=fit, dry=dry)
   test_ids = fields.pop('test_ids', [])
   if str(labels) == 'folders':
     where = path if images is None else images
@@ -126,12 +133,12 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
     ids = [str(i) for i in fields.get('ids', range(count))]
     fields |= {'labels': labels_lib.label_file(labels, ids), 'labels_from': labels}
     fields.pop('class_names', None)
-  return _dataset(where=f'{name} data' if path is None else str(path), labelled=labelled, **fields)
+  return _dataset(where=f'{name} data' if path is None else str(path), labelled=labelled, fit=fit, **fields)
 
 
 def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled=None, test_images=None,
                 test_labels=None, test_embeddings=None, size: int | None = None,
-                progress: Callable | None = None) -> Dataset:
+                fit: str = 'crop', progress: Callable | None = None) -> Dataset:
   """A `Dataset` of arrays in memory, checked as `load` checks files.
 
   Args:
@@ -144,21 +151,23 @@ def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled
     labelled: examples that are labelled already, as `labelled_rows` takes them.
     test_images, test_embeddings, test_labels: a test set, as `images` (but no paths), `embeddings` and `labels`.
     size: side in pixels of images in files (default 64), and of pictures, which keep their own size if they share one.
+    fit: how a picture of another shape becomes a square, one of `decode.FITS`: crop, pad or stretch.
     progress: optional; called as progress(iterable, desc=..., total=...) while files are read.
   Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
   """
   _check_size(size)
+  table.check_name(decoding.FITS, 'fit', fit)
   paths, pictures = given.paths_in(images), given.pictures_in(images)
   fields: dict = {'images': images}
   if paths is not None:
-    fields = given.read_files(paths, size, progress)
+    fields = given.read_files(paths, size, progress, fit)
   elif pictures is not None:
-    fields = given.of_pictures(pictures, size)
+    fields = given.of_pictures(pictures, size, fit)
   if ids is not None:
     fields['ids'] = ids
     fields.pop('root', None)  # Names of another kind.
   return _dataset(embeddings=embeddings, labels=labels, labelled=labelled, test_images=test_images,
-                  test_labels=test_labels, test_embeddings=test_embeddings, **fields)
+                  test_labels=test_labels, test_embeddings=test_embeddings, fit=fit, **fields)
 
 
 def with_embeddings(dataset: Dataset, embeddings) -> Dataset:
@@ -189,25 +198,6 @@ def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
   return dataclasses.replace(dataset, labelled=rows, labelled_labels=own)
 
 
-def _check_arguments(name, path, images, size, test):
-  source = table.look_up(sources.SOURCES, 'data.name', name)
-  if path in (None, '') and source.path == 'needed':
-    raise ValueError(f'data.name={name!r} needs data.path: {source.path_help}')
-  if path is not None and source.path == 'none':
-    raise ValueError(f"data.path={str(path)!r} is not read by data.name={name!r}: use configs/folder.py, "
-                     'configs/arrays.py or configs/embeddings.py for your own data')
-  if images is not None and not source.images:
-    takers = ' or '.join(repr(other) for other, entry in sources.SOURCES.items() if entry.images)
-    raise ValueError(f'data.images={str(images)!r} goes with data.name={takers}; here images are data.path')
-  if size is not None and not source.sized:
-    takers = ', '.join(other for other, entry in sources.SOURCES.items() if entry.sized)
-    raise ValueError(f'data.size={size} is for {takers}; resize {name!r} yourself')
-  table.check_name(('auto', 'none'), 'data.test', test)
-  if test != 'auto' and not source.parts:
-    raise ValueError(f"data.test={test!r} is for data that come in parts, such as a folder's; leave it at auto")
-  _check_size(size, 'data.size')
-
-
 def _check_size(size, what='size'):
   if size is not None and (not isinstance(size, numbers.Integral) or isinstance(size, bool) or size < 1):
     raise ValueError(f'{what}={size} must be a whole number of pixels, 1 or more')
@@ -215,7 +205,7 @@ def _check_size(size, what='size'):
 
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
              class_names=None, skipped=(), decode=None, content=None, root=None, labelled=None, where='input',
-             labels_from=None, test_embeddings=None, note=None):
+             labels_from=None, test_embeddings=None, note=None, fit='crop'):
   """The one validator: checked arrays of matching lengths -> Dataset. `content`: the fingerprint of files."""
   if images is None and embeddings is None:
     raise ValueError('give images (uint8 [N,H,W,Ch]), embeddings (float [N,D]) or both')
@@ -254,7 +244,7 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   labelled, labelled_labels = labelled_rows(labelled, ids)
   known = {} if content is None else {id(images): (images, content)}
   return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped), decode,
-                 labelled, labelled_labels, root, test_embeddings, note, known)
+                 labelled, labelled_labels, root, test_embeddings, note, fit, known)
 
 
 def _images(images, what):

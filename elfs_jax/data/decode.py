@@ -15,6 +15,10 @@ import numpy as np
 BLOCK = 32  # Images that a thread takes at a time, at most.
 LARGE = 1 << 24  # Bytes of a picture after which free memory goes back to the system.
 ORIENTATION = 0x0112  # The EXIF tag.
+# How a picture that is not square becomes one.
+FITS = {'crop': 'the shorter side fills it, the ends of the longer one are cut off',
+        'pad': 'the whole picture, with grey beside it', 'stretch': 'the whole picture, out of proportion'}
+GREY = '#808080'  # What pads: about 0 to a network, once the mean of pictures is taken off.
 
 
 class Budget:
@@ -54,10 +58,10 @@ def digest(content) -> bytes:
   return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def decode(content: bytes, size: int) -> np.ndarray:
+def decode(content: bytes, size: int, how: str = 'crop') -> np.ndarray:
   """An image file's bytes -> uint8 [size,size,3]: its first frame, upright, over white where it is transparent.
 
-  The shorter side becomes `size` pixels, then the centre is cut out. Waits until the memory that it takes is free.
+  It becomes a square as `how` of `FITS` says. Waits until the memory that it takes is free.
   Raises: nearly anything, as Pillow's plugins do on a broken file.
   """
   from PIL import Image
@@ -69,19 +73,19 @@ def decode(content: bytes, size: int) -> np.ndarray:
   needed = whole + _bytes_to_decode(image)
   with PIXELS.hold(needed):
     try:
-      return _square(image, size)
+      return _square(image, size, how)
     finally:
       image.close()  # Frees its pixels, before others get the memory.
       if needed >= LARGE:
         _return_memory()
 
 
-def _square(image, size):
+def _square(image, size, how):
   from PIL import ImageOps
   image.load()  # First: in some formats the orientation stands after the pixels.
   if image.getexif().get(ORIENTATION, 1) != 1:
     image = ImageOps.exif_transpose(image)
-  return fit(to_rgb(image), size)
+  return fit(to_rgb(image), size, how)
 
 
 def _bytes_to_decode(image) -> int:
@@ -121,18 +125,21 @@ def to_rgb(image):
   return image if image.mode == 'RGB' else image.convert('RGB')
 
 
-def fit(image, size: int) -> np.ndarray:
-  """A Pillow image -> uint8 [size,size] or [size,size,Ch]: the shorter side becomes `size`, the centre is cut out."""
+def fit(image, size: int, how: str = 'crop') -> np.ndarray:
+  """A Pillow image -> uint8 [size,size] or [size,size,Ch], as `how` of `FITS` says; by default the centre is kept."""
   from PIL import Image, ImageOps
-  return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
+  square, filtered = (size, size), Image.Resampling.BICUBIC
+  if how == 'pad':
+    return np.asarray(ImageOps.pad(image, square, filtered, color=GREY))
+  return np.asarray(image.resize(square, filtered) if how == 'stretch' else ImageOps.fit(image, square, filtered))
 
 
-def resize(image: np.ndarray, size: int) -> np.ndarray:
+def resize(image: np.ndarray, size: int, how: str = 'crop') -> np.ndarray:
   """`fit` of an array: uint8 [H,W,Ch] -> uint8 [size,size,Ch], Ch 1 or 3; the array itself where it has that size."""
   from PIL import Image
   if image.shape[:2] == (size, size):
     return image
-  return fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), size).reshape(size, size, -1)
+  return fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), size, how).reshape(size, size, -1)
 
 
 def parallel(function: Callable, n: int, progress: Callable | None, desc: str) -> list:

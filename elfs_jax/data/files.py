@@ -45,6 +45,13 @@ class Decoded(NamedTuple):
   skipped: list[tuple[str, str]]   # (name, reason) of the others
 
 
+class Undecoded(Exception):
+  """Files that are still to be decoded: how many there are in all, their bytes, and the shape [H,W,Ch] of an image."""
+
+  def __init__(self, count, size, shape):
+    self.count, self.size, self.shape = count, size, shape
+
+
 class _Kept(NamedTuple):
   """What is known of each of M files, and the map of those that could be decoded."""
   entries: list[Entry]
@@ -55,7 +62,7 @@ class _Kept(NamedTuple):
 
 
 def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tuple[int, int, int], *, cache=None,
-               key: Sequence = (), progress: Callable | None = None) -> Decoded:
+               key: Sequence = (), progress: Callable | None = None, dry: bool = False) -> Decoded:
   """Decode files into a map.
 
   Args:
@@ -66,7 +73,8 @@ def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tupl
       the same; files that could not be read are tried again.
     key: strings and numbers that tell this map from others in the folder.
     progress: optional; called as progress(iterable, desc=..., total=...) where something is to be decoded.
-  Raises: ValueError if the map can't be written, or images are of another shape.
+    dry: decode nothing and write nothing.
+  Raises: `Undecoded` in place of decoding, with `dry`; ValueError if the map can't be written, or images are of another shape.
   """
   stem = _stem(key, shape)
   old = None if cache is None else _open(cache, stem, shape)
@@ -76,6 +84,10 @@ def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tupl
   todo = np.flatnonzero(source < 0).tolist()
   if old is not None and not todo and len(old.entries) == len(new.entries):
     return _decoded(old)
+  if dry and old is not None and old.entries == new.entries:  # All but those that could not be read before.
+    return _decoded(old)
+  if dry:
+    raise Undecoded(len(entries), sum(entries[i].size for i in todo), shape)
   size = int(np.prod(shape))
   with _new_file(cache, stem) as file:
     def work(k):

@@ -12,6 +12,8 @@ A source's function takes those of these arguments that it names, and returns a 
   labels, test: the settings data.labels and data.test.
   progress: None, or called as progress(iterable, desc=..., total=...).
   cache: a folder for decoded images, or None.
+  fit: how a picture of another shape becomes a square, one of `decode.FITS`.
+  dry: decode no file, but raise `files.Undecoded` where some are to be decoded.
 """
 import inspect
 from collections.abc import Callable
@@ -74,3 +76,22 @@ def read(source: str, **arguments) -> dict:
   function = table.load(table.look_up(SOURCES, 'data.name', source).function)
   named = inspect.signature(function).parameters
   return function(**{key: value for key, value in arguments.items() if key in named})
+
+
+def check(name, path, images, size, test) -> None:
+  """Refuse what a source does not take. Args: as `data.load` has them. Raises: ValueError."""
+  source = table.look_up(SOURCES, 'data.name', name)
+  if path in (None, '') and source.path == 'needed':
+    raise ValueError(f'data.name={name!r} needs data.path: {source.path_help}')
+  if path is not None and source.path == 'none':
+    raise ValueError(f"data.path={str(path)!r} is not read by data.name={name!r}: use configs/folder.py, "
+                     'configs/arrays.py or configs/embeddings.py for your own data')
+  if images is not None and not source.images:
+    takers = ' or '.join(repr(other) for other, entry in SOURCES.items() if entry.images)
+    raise ValueError(f'data.images={str(images)!r} goes with data.name={takers}; here images are data.path')
+  if size is not None and not source.sized:
+    takers = ', '.join(other for other, entry in SOURCES.items() if entry.sized)
+    raise ValueError(f'data.size={size} is for {takers}; resize {name!r} yourself')
+  table.check_name(('auto', 'none'), 'data.test', test)
+  if test != 'auto' and not source.parts:
+    raise ValueError(f"data.test={test!r} is for data that come in parts, such as a folder's; leave it at auto")

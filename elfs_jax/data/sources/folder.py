@@ -13,8 +13,9 @@ EXTENSIONS = frozenset('.apng .avif .bmp .dib .gif .heic .heif .ico .j2k .jfif .
 SIZE = 64
 
 
-def read(path, *, size=None, progress=None, cache=None, labels=None, test='none', names=None) -> dict:
-  """Decode every image of a folder to RGB: the shorter side becomes `size` pixels, then the centre is cut out.
+def read(path, *, size=None, progress=None, cache=None, labels=None, test='none', names=None, fit='crop',
+         dry=False) -> dict:
+  """Decode every image of a folder to RGB, a square of `size` pixels.
 
   With `test` auto, a folder whose images all lie in train/ and test/ (or valid/, or all three; `parts.of`) is chosen
   from in one part and tested on in the other. Test images are read only where the folders are their labels.
@@ -27,6 +28,8 @@ def read(path, *, size=None, progress=None, cache=None, labels=None, test='none'
     labels: `folders` where they are the labels, or anything else.
     test: auto, or none: all images are chosen from.
     names: the files to read, paths that are absolute or start at the folder; default all images in it.
+    fit: how a picture of another shape becomes a square, one of `decode.FITS`.
+    dry: decode nothing; see `files.decode_all`.
   Returns: a dict of `images` uint8 [N,size,size,3], a memory map; `ids` [N], paths relative to the folder and sorted;
     `skipped`, a list of (path, reason) of files that are no images or are cut short; `root`, `decode`, `content`;
     with a test set `test_images` and `test_ids`; `note`, a line on it.
@@ -37,8 +40,8 @@ def read(path, *, size=None, progress=None, cache=None, labels=None, test='none'
   entries = listing(path) if names is None else [_named(root, name) for name in names]
   entries, tests, note = _parted(path, entries, test, str(labels) == 'folders')
   entries = entries + tests
-  found = files.decode_all(entries, lambda i: _row(root, entries[i], size), (size, size, 3), cache=cache,
-                           key=('folder', os.path.realpath(root)), progress=progress)
+  found = files.decode_all(entries, lambda i: _row(root, entries[i], size, fit), (size, size, 3), cache=cache,
+                           key=('folder', os.path.realpath(root), fit), progress=progress, dry=dry)
   skipped = [(_printable(name), reason) for name, reason in found.skipped]
   if found.images is None:
     raise ValueError(f'{path}: none of {len(entries)} image files can be read ({skipped[0][0]}: {skipped[0][1]}); '
@@ -49,7 +52,7 @@ def read(path, *, size=None, progress=None, cache=None, labels=None, test='none'
     raise ValueError(f'{path}: none of the images to choose from can be read ({skipped[0][0]}: {skipped[0][1]})')
   ids = [name for name, _, _ in kept]
   def anew(row, size):
-    return _decode_again(root / ids[row], kept[row].size, found.digests[row], size)
+    return _decode_again(root / ids[row], kept[row].size, found.digests[row], size, fit)
   fields = {'images': found.images[:count], 'ids': ids[:count], 'skipped': skipped, 'decode': anew,
             'root': os.path.abspath(root), 'note': note, 'content': files.fingerprint(
                 ids[:count], [entry.size for entry in kept[:count]], found.digests[:count], (size, size, 3))}
@@ -130,7 +133,7 @@ def _named(root, name):
   return files.Entry(name, stat.st_size, stat.st_mtime_ns)
 
 
-def _row(root, entry, size):
+def _row(root, entry, size, fit):
   """Read and decode one file."""
   digest = b''
   try:
@@ -138,18 +141,18 @@ def _row(root, entry, size):
     with decode.FILES.hold(entry.size):
       content = decode.file_content(root / entry.name)
       digest = decode.digest(content)
-      return files.Row(decode.decode(content, size), digest)
+      return files.Row(decode.decode(content, size, fit), digest)
   except Exception as error:  # Pillow's plugins raise nearly anything on a broken file.
     return files.Row(digest=digest, reason=decode.reason_of(error))
 
 
-def _decode_again(file, bytes_, digest, size):
+def _decode_again(file, bytes_, digest, size, fit):
   """A file at another size. Raises: ValueError if it is not what it was."""
   try:
     with decode.FILES.hold(bytes_):
       content = decode.file_content(file)
       if decode.digest(content) == digest.tobytes():
-        return decode.decode(content, size)
+        return decode.decode(content, size, fit)
     reason = 'it has changed'
   except Exception as error:
     reason = decode.reason_of(error)
