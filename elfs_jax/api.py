@@ -139,7 +139,8 @@ def _dataset(images, embeddings, config, workdir):
   config.data.name = 'memory'
   if isinstance(images, data.Dataset):
     return images
-  return data.from_memory(images=images, embeddings=embeddings, size=config.data.size, fit=config.data.fit, progress=progress.bar)
+  return data.from_memory(images=images, embeddings=embeddings, size=config.data.size, fit=config.data.fit,
+                          progress=progress.bar)
 
 
 def _embedded(dataset, encoder, batch=256):

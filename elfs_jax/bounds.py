@@ -55,7 +55,10 @@ def flag() -> Bound:
 
 
 def one_of(table: Mapping[str, Any] | Iterable[str], *, none: bool = False) -> Bound:
-  """One of the names of a table of entries with `help`, of plain words or None, or of a list of names, as `table.entry_of` knows them."""
+  """One of the names of a table, or of a list of names, as `table.entry_of` knows them.
+
+  An entry of the table has `help`, or is its help, or None.
+  """
   names = list(table)
   helps = {name: getattr(entry, 'help', entry) for name, entry in table.items()} if isinstance(table, Mapping) else {}
   choices = {name: helps.get(name) or '' for name in names}

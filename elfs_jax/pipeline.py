@@ -94,6 +94,22 @@ def embeddings_of(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Pa
   return _embed(_run_of(dataset, config, workdir, say, progress), config, dataset)
 
 
+def first_missing(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path,
+                  names: list[str]) -> str | None:
+  """The first of these stages, all up to the coreset, whose result a workdir lacks; None if it has all.
+
+  Nothing is computed and nothing is written. Errors as in `select_from`.
+  """
+  if store.source_in(workdir) is None:
+    return names[0]
+  current = _run_of(dataset, config, workdir, lambda line: None, None)
+  try:
+    _choose(current._replace(last=names[-1]), config, _without_labels(dataset))
+  except stages.Sought as end:
+    return end.missing
+  raise ValueError(f'{names[-1]} is no stage of this run')
+
+
 def _run_of(dataset, config, workdir, say, progress):
   settings = {name: part for name, part in config.to_dict().items() if name != 'data'}  # A path may be another's own.
   return stages.start(workdir, _shards(config, dataset), settings, say, progress)
@@ -103,12 +119,16 @@ def _shards(config, dataset):
   return recipes.shards(config.mesh.shards, len(dataset.ids))
 
 
+def check(dataset: data.Dataset, config: ConfigDict) -> None:
+  """Refuse settings that the data can't meet. Raises: ValueError."""
+  checks.check(config, len(dataset.ids), has_images=dataset.images is not None,
+               has_embeddings=dataset.embeddings is not None, labelled=len(dataset.labelled))
+
+
 @contextlib.contextmanager
 def _started(dataset, config, workdir, say, progress):
   """The run, its settings checked, in a workdir that no other run uses."""
-  stages.on_each(lambda: checks.check(
-      config, len(dataset.ids), has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None,
-      labelled=len(dataset.labelled)))
+  stages.on_each(lambda: check(dataset, config))
   current = _run_of(dataset, config, workdir, say, progress)
   with store.held(current.workdir):
     yield current

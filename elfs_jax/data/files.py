@@ -74,7 +74,8 @@ def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tupl
     key: strings and numbers that tell this map from others in the folder.
     progress: optional; called as progress(iterable, desc=..., total=...) where something is to be decoded.
     dry: decode nothing and write nothing.
-  Raises: `Undecoded` in place of decoding, with `dry`; ValueError if the map can't be written, or images are of another shape.
+  Raises: `Undecoded` in place of decoding, with `dry`; ValueError if the map can't be written, or images are of
+    another shape.
   """
   stem = _stem(key, shape)
   old = None if cache is None else _open(cache, stem, shape)

@@ -16,6 +16,7 @@ A source's function takes those of these arguments that it names, and returns a 
   dry: decode no file, but raise `files.Undecoded` where some are to be decoded.
 """
 import inspect
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -76,6 +77,17 @@ def read(source: str, **arguments) -> dict:
   function = table.load(table.look_up(SOURCES, 'data.name', source).function)
   named = inspect.signature(function).parameters
   return function(**{key: value for key, value in arguments.items() if key in named})
+
+
+def reading(name: str, path=None) -> str:
+  """One line on what is about to be read; of a folder with the number of its image files, as far as they are counted
+  in a moment.
+  """
+  if path is None or name != 'folder' or not os.path.isdir(os.path.expanduser(path)):
+    return f'reading {name}' + (f' from {path}' if path is not None else '')
+  from elfs_jax.data.sources import folder
+  count, whole = folder.count(path)
+  return f'reading {path}: {"" if whole else "more than "}{count:,} image files'
 
 
 def check(name, path, images, size, test) -> None:
