@@ -39,7 +39,8 @@ def _facts(run, config, dataset, chosen):
           'method': config.select.method, 'name': 'ELFS' if method.is_elfs else config.select.method,
           'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes,
           'copies': chosen.copies[0], 'copies_chosen': chosen.copies[1],
-          'skipped': len(dataset.skipped), 'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
+          'skipped': len(dataset.skipped), 'fit': None if dataset.decode is None else dataset.fit,
+          'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
           'devices': run.mesh.devices.size, 'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
 
 
