@@ -3,6 +3,7 @@
 Nothing is computed and nothing is written. Stages are looked for in the workdir in their order, by the pipeline itself,
 up to the first without a result: what comes after it depends on it, and would run.
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -51,17 +52,20 @@ def note(dataset: data.Dataset, config: ConfigDict, seconds: Mapping[str, float]
 
   Args: seconds: by stage, as in metrics.json, and of `read`; decoded: how many files that was.
   """
-  size = 0 if dataset.root is None or not decoded else sum(
-      os.path.getsize(os.path.join(dataset.root, name)) for name in dataset.ids)
+  size = 0
+  if dataset.root is not None and decoded:
+    with contextlib.suppress(OSError):  # Files may have gone since.
+      size = sum(os.path.getsize(os.path.join(dataset.root, name)) for name in dataset.ids)
   job = _job(dataset, config, size * decoded // len(dataset.ids))
   rates.note(machine(), {costs.kind_of(stage, job): (costs.cost(stage, job)[0], took)
                          for stage, took in seconds.items()})
 
 
 def machine() -> str:
-  """What tells this machine and its devices from others."""
+  """What tells this machine, its devices and what they are compared with from others."""
   import jax
-  return f'{platform.node()} {jax.devices()[0].device_kind} x{jax.device_count()} of {os.cpu_count()} cores'
+  devices = f'{jax.devices()[0].device_kind} x{jax.device_count()}'
+  return f'{platform.node()} {devices} of {os.cpu_count()} cores, costs {costs.VERSION}'
 
 
 def order(config: ConfigDict, dataset: data.Dataset) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from elfs_jax.runtime import artifacts
 
 SIZES = 6      # Pairs that are kept of a kind of stage,
+START = 5      # Seconds, of imports and compilation, that a stage may take whatever its size.
 ALIKE = 1.5    # each as many times larger than the next at least.
 
 Pairs = list[tuple[float, float]]
@@ -41,11 +42,16 @@ def note(machine: str, found: Mapping[str, tuple[float, float]]) -> None:
 
 
 def seconds(pairs: Pairs, reference: float) -> float | None:
-  """What this machine takes for what the reference takes so long for, by the pair nearest in size; None without one."""
+  """What this machine takes for what the reference takes so long for, by the pair nearest in size; None without one.
+
+  What is beyond that size counts by the ratio of the pair, of which seconds spent on starting say little.
+  """
   if not pairs:
     return None
   before, took = min(pairs, key=lambda pair: abs(math.log(pair[0] / reference)))
-  return reference * took / before
+  if reference <= before:
+    return took * reference / before
+  return took + (reference - before) * (took + START) / (before + START)
 
 
 def _all():
