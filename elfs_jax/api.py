@@ -141,7 +141,7 @@ def _dataset(images, embeddings, config, workdir):
                      "images into an array, or use elfs_jax.data.load('embeddings', FILE, images=FOLDER)")
   if in_folder:
     config.data.name, config.data.path = 'folder', str(images)
-    return pipeline.read_data(config, workdir)
+    return pipeline.read_data(config, workdir, progress.bar)
   if config.select.holdout is not None:
     raise ValueError(f'config.select.holdout={config.select.holdout} goes with a folder: of other data make a Dataset, '
                      'and give what elfs_jax.data.hold_out(dataset, count) returns as images, since rows change')
@@ -151,7 +151,8 @@ def _dataset(images, embeddings, config, workdir):
   config.data.name = 'memory'
   if isinstance(images, data.Dataset):
     return images
-  return data.from_memory(images=images, embeddings=embeddings, size=config.data.size, progress=progress.bar)
+  return data.from_memory(images=images, embeddings=embeddings, size=config.data.size, fit=config.data.fit,
+                          progress=progress.bar)
 
 
 def _embedded(dataset, encoder, batch=256):

@@ -34,7 +34,7 @@ def reserve_count(reserve: int | float | str, budget: int) -> int:
   try:
     reserve = parse_budget(reserve) if isinstance(reserve, str) else reserve
   except ValueError:
-    reserve = None
+    reserve = math.nan
   whole = isinstance(reserve, numbers.Integral)
   if isinstance(reserve, bool) or not isinstance(reserve, numbers.Real) or not 0 <= reserve < math.inf or not (
       whole or reserve <= 1):

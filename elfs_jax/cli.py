@@ -15,6 +15,8 @@ Flags:
   --holdout=N            first hold out N images at random as a fair test set, listed in WORKDIR/holdout.csv
   --export=TARGET        also hand over the choice, to WORKDIR/export/; several with commas between:
 {targets}{root}
+  --plan                 only say what would run, what would be reused, and about how long it would take
+  --help=all             every setting; --help shows the most used
   --hosts=auto           several hosts as one: the same command on each host of a TPU VM, Slurm, Open MPI or Kubernetes
                          job; elsewhere --hosts=ADDRESS:PORT,COUNT,INDEX, the first of COUNT at ADDRESS, INDEX from 0
 """
@@ -23,6 +25,7 @@ import re
 import signal
 import sys
 import textwrap
+import time
 from collections.abc import Sequence
 
 from absl import app, flags, logging
@@ -34,25 +37,30 @@ DEFAULT = 'digits'
 ROOT = """
   --root=FOLDER          of label-studio: the folder that it serves files from, above that of the images (default the
                          one directly above), or a URL in place of the images' folder"""
-HELP = {'--help', '-h', '--helpfull', '--helpshort'}
+HELP_ALL = {'--help=all', '--helpfull'}
+HELP = {'--help', '-h', '--helpshort', *HELP_ALL}
 
 
 def main() -> None:
   """The command `elfs-jax`: exit status 0, 2 after a line that says what is wrong, 130 after Ctrl-C, 143 on SIGTERM."""
+  sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # In a pipe too.
   if sys.argv[1:2] == ['export']:
     return _export(sys.argv[2:])
   app.run(_run, flags_parser=_parse)
 
 
 def _parse(argv):
-  """Flags, or one line and exit status 2; `--help` with every field of the chosen settings file."""
+  """Flags, or one line and exit status 2; `--help` with the fields of the chosen settings file."""
   from elfs_jax import config as config_lib
   try:
     path = config_lib.find(_path_in(argv) or DEFAULT)
     fields = config_lib.read(path)
     if HELP & set(argv):
       signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Where the reader of a pipe has seen enough.
-      print(_usage() + f'\nSettings of {path}:\n' + config_lib.listing(fields))
+      whole = bool(HELP_ALL & set(argv))
+      print(_usage() + f'\n{"Settings" if whole else "The most used settings"} of {path}:\n'
+            + config_lib.listing(fields, common=not whole)
+            + ('' if whole else '\n\nThe rest: --help=all'))
       sys.exit(0)
     config_lib.check_names(fields, argv)
     # Defined here and not above: the definition itself reads sys.argv, where it wants --config before the overrides,
@@ -63,6 +71,7 @@ def _parse(argv):
     flags.DEFINE_integer('holdout', None, 'How many images to hold out as a test set.')
     flags.DEFINE_multi_string('export', [], 'What to hand the choice over to.')
     flags.DEFINE_string('root', None, 'Where a labelling tool serves the images from.')
+    flags.DEFINE_bool('plan', False, 'Only say what would run.')
     flags.DEFINE_string('hosts', None, 'The hosts that run this command together.')
     return flags.FLAGS(argv)
   except (ValueError, FileNotFoundError, flags.Error) as error:
@@ -103,27 +112,30 @@ def _run(argv):
   stopping.listen()
   logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
   from elfs_jax import config as config_lib
-  from elfs_jax import export
-  from elfs_jax.runtime import hosts, mesh
+  from elfs_jax import data, export
   try:
     targets = [name for given in flags.FLAGS.export for name in given.split(',')]
     export.check(targets, flags.FLAGS.root)
-    mesh.pin_threads()
-    from elfs_jax import benchmark, pipeline
-    from elfs_jax.runtime.progress import bar
     config = flags.FLAGS.config
     config_lib.read_paths(config)
     if flags.FLAGS.holdout is not None:
       config.select.holdout = flags.FLAGS.holdout
+    if flags.FLAGS.plan and ('benchmark' in config or flags.FLAGS.hosts is not None):
+      raise ValueError('--plan is of one run on one host: leave out --hosts, and name no benchmark')
+    if flags.FLAGS.hosts is None:
+      print(data.reading(config.data.name, config.data.path))  # Before JAX, which takes seconds to import.
+    from elfs_jax.runtime import hosts, mesh
+    mesh.pin_threads()
     if flags.FLAGS.hosts is not None:
       hosts.join(flags.FLAGS.hosts)
     if 'benchmark' in config and config.select.holdout is not None:
       raise ValueError('--holdout goes with a choice, not with a benchmark, which sets a test set aside itself')
     workdir = pathlib.Path(flags.FLAGS.workdir or f'runs/{_name()}').expanduser()
-    run = benchmark.run if 'benchmark' in config else pipeline.run
-    dataset = pipeline.read_data(config, workdir, bar)
-    export.check_files(targets, dataset.root)
-    run(dataset, config, workdir, progress=bar)
+    if flags.FLAGS.plan:
+      from elfs_jax import plan
+      print(plan.of(config, workdir))
+      return
+    _choose(config, workdir, targets)
     for target in targets:
       export.write(workdir, target, served=flags.FLAGS.root, say=print)
   except (ValueError, OSError, FloatingPointError) as error:
@@ -133,6 +145,24 @@ def _run(argv):
       raise
     _fail(f'there is too little memory ({str(error)[:300] or "none is left"}): bring fewer or smaller images '
           '(data.size), or smaller settings')
+
+
+def _choose(config, workdir, targets):
+  """Read the data and run the pipeline, or the benchmark; how long it took is kept for plans."""
+  from elfs_jax import benchmark, export, pipeline, plan
+  from elfs_jax.runtime.progress import bar
+  decoded, start = [], time.monotonic()
+  def reading(iterable, *, desc, total):
+    decoded.append(total)
+    return bar(iterable, desc=desc, total=total)
+  dataset = pipeline.read_data(config, workdir, reading)
+  export.check_files(targets, dataset.root)
+  seconds = {'read': time.monotonic() - start} if decoded else {}
+  if 'benchmark' in config:
+    benchmark.run(dataset, config, workdir, progress=bar)
+  else:
+    _, metrics = pipeline.run(dataset, config, workdir, progress=bar)
+    plan.note(dataset, config, seconds | metrics['seconds'], sum(decoded))
 
 
 def _name():

@@ -56,6 +56,7 @@ def _facts(run, config, dataset, chosen):
           'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes,
           'copies': chosen.copies[0], 'copies_chosen': chosen.copies[1], 'held_out': len(dataset.holdout),
           'class_names': dataset.class_names, 'skipped': len(dataset.skipped),
+          'fit': None if dataset.decode is None else dataset.fit,
           'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
           'devices': run.mesh.devices.size, 'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
 

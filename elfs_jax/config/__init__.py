@@ -8,13 +8,13 @@ import inspect
 import pathlib
 import re
 import runpy
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from elfs_jax.config.fields import BENCHMARK, FIELDS
+from elfs_jax.bounds import described
+from elfs_jax.config.fields import BENCHMARK, COMMON, FIELDS
 
 PACKAGE = pathlib.Path(__file__).parent.parent
 CONFIGS = next(folder for folder in (PACKAGE / 'configs', PACKAGE.parent / 'configs') if folder.is_dir())
@@ -113,25 +113,14 @@ def read(path: str | pathlib.Path) -> ConfigDict:
     raise ValueError(f'--config={path}: {error or type(error).__name__}') from None
 
 
-def listing(config: ConfigDict) -> str:
-  """Every field and its value as it is typed, and what it means."""
+def listing(config: ConfigDict, common: bool = False) -> str:
+  """Every field, or of `FIELDS` those of `COMMON`, its value as it is typed, and what it means."""
   fields, values, lines = FIELDS | BENCHMARK, dict(_leaves(config)), []
   for name in [*(name for name in fields if name in values), *(name for name in values if name not in fields)]:
-    lines.append(f'  --config.{name}={values[name]}')
-    if name in fields:
-      lines += _described(fields[name])
+    if not common or name in COMMON or name not in FIELDS:
+      lines.append(f'  --config.{name}={values[name]}')
+      lines += described(fields[name].help, fields[name].bound) if name in fields else []
   return '\n'.join(lines)
-
-
-def _described(field):
-  """A field's help, and its choices: a line for each that needs words."""
-  choices = field.bound.choices
-  names = '' if any(choices.values()) or not choices else f' ({", ".join(choices)})'
-  lines = [textwrap.fill(field.help + names, 110, initial_indent=' ' * 8, subsequent_indent=' ' * 8)]
-  for name, meaning in choices.items():
-    if meaning:
-      lines.append(textwrap.fill(f'{name}: {meaning}', 110, initial_indent=' ' * 12, subsequent_indent=' ' * 16))
-  return lines
 
 
 def check_names(config: ConfigDict, argv: Sequence[str]) -> None:

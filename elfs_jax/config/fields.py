@@ -3,6 +3,7 @@ from typing import Any, NamedTuple
 
 from elfs_jax import cluster, data, encoders, select
 from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
+from elfs_jax.data import decode
 from elfs_jax.data.sources import FOLDERS
 from elfs_jax.embed import scaling
 from elfs_jax.scores import SCORES
@@ -59,6 +60,7 @@ def _fields() -> dict[str, Field]:
                           'become black and white, such as 0,4095; None: found from the files', FOLDERS['range']),
       'data.max_pixels': Field(None, 'larger images of a folder are skipped; None: 179 million',
                                FOLDERS['max_pixels']),
+      'data.fit': Field('crop', 'how an image of another shape becomes a square', one_of(decode.FITS)),
 
       'data.test': Field('auto', 'of data in parts, such as a folder with train/ and test/: auto: the test set is not '
                          'chosen from, and with data.labels=folders compared on; none: all is chosen from',
@@ -135,6 +137,10 @@ def _fields() -> dict[str, Field]:
 
 
 FIELDS = _fields()
+COMMON = (  # What people set, which `--help` shows.
+    'seed', 'data.name', 'data.path', 'data.labels', 'data.labelled', 'data.size', 'data.fit', 'data.test',
+    'embed.method', 'embed.weights', 'embed.scaling', 'cluster.method', 'cluster.num_classes', 'proxy.network',
+    'select.budget', 'select.method', 'select.beta', 'select.balance', 'select.duplicates', 'evaluate.enabled')
 BENCHMARK: dict[str, Field] = {
     'benchmark.rates': Field((0.9, 0.8, 0.7), 'shares pruned', number(above=0, below=1, many=True)),
     'benchmark.methods': Field('all', 'or names, with commas between; a wrong one is answered with the list', words()),

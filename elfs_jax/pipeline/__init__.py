@@ -43,11 +43,11 @@ class Selection(NamedTuple):
   copies: tuple[int, int]        # How many are copies, and how many of those chosen.
 
 
-def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
-              progress: Callable | None = None) -> data.Dataset:
+def read_data(config: ConfigDict, workdir: pathlib.Path | None = None, progress: Callable | None = None,
+              dry: bool = False) -> data.Dataset:
   """The data set that the config names, without what is held out; its decoded images are kept in the workdir.
 
-  What an earlier run held out in the workdir stays held out. Errors: as in `data.load`, and of select.holdout.
+  What an earlier run held out in the workdir stays held out. `data.load` has `dry` and the errors.
   """
   config_lib.check(config)
   settings = config.data
@@ -55,7 +55,7 @@ def read_data(config: ConfigDict, workdir: pathlib.Path | None = None,
   dataset = stages.on_each(lambda: data.load(
       settings.name, settings.path, images=settings.images, labels=settings.labels, labelled=settings.labelled,
       size=settings.size, test=settings.test, value_range=settings.range, max_pixels=settings.max_pixels,
-      progress=progress, cache=cache))
+      fit=settings.fit, progress=progress, cache=cache, dry=dry))
   count, standing = config.select.holdout, [] if workdir is None else store.holdout_in(workdir)
   if count is None and not standing:
     return dataset
@@ -104,17 +104,38 @@ def embeddings_of(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Pa
   return steps.embeddings_of(_run_of(dataset, config, workdir, say, progress), config, dataset)
 
 
+def first_missing(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path,
+                  names: list[str]) -> str | None:
+  """The first of these stages, all up to the coreset, whose result a workdir lacks; None if it has all.
+
+  Nothing is computed and nothing is written. Errors as in `select_from`.
+  """
+  if store.source_in(workdir) is None:
+    return names[0]
+  current = _run_of(dataset, config, workdir, lambda line: None, None)
+  try:
+    _choose(current._replace(last=names[-1]), config, _without_labels(dataset))
+  except stages.Sought as end:
+    return end.missing
+  raise ValueError(f'{names[-1]} is no stage of this run')
+
+
 def _run_of(dataset, config, workdir, say, progress):
   settings = {name: part for name, part in config.to_dict().items() if name != 'data'}  # A path may be another's own.
   return stages.start(workdir, steps.shards_of(config, dataset), settings, say, progress)
 
 
+def check(dataset: data.Dataset, config: ConfigDict) -> None:
+  """Refuse settings that the data can't meet. Raises: ValueError."""
+  checks.check(config, len(dataset.ids), has_images=dataset.images is not None,
+               has_embeddings=dataset.embeddings is not None, labelled=len(dataset.labelled),
+               side=None if dataset.images is None else min(dataset.images.shape[1:3]))
+
+
 @contextlib.contextmanager
 def _started(dataset, config, workdir, say, progress):
   """The run, its settings checked, in a workdir that no other run uses."""
-  stages.on_each(lambda: checks.check(
-      config, len(dataset.ids), has_images=dataset.images is not None, has_embeddings=dataset.embeddings is not None,
-      labelled=len(dataset.labelled), side=None if dataset.images is None else min(dataset.images.shape[1:3])))
+  stages.on_each(lambda: check(dataset, config))
   current = _run_of(dataset, config, workdir, say, progress)
   with store.held(current.workdir):
     for line in dataset.notes:
@@ -136,7 +157,8 @@ def _choose(run, config, dataset):
   stages.check_same('images or embeddings', dataset.identity)
   stages.check_same('labelled rows', dataset.labelled)
   store.claim(run.workdir, source, settings)
-  store.write_holdout(run.workdir, dataset.holdout, dataset.root, config.data.root_url)
+  if run.last is None:
+    store.write_holdout(run.workdir, dataset.holdout, dataset.root, config.data.root_url)
   embeddings, method, scale = steps.embeddings_of(run, config, dataset)
   k = config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
   graph = neighbors.Graph(**stage(run, 'neighbors', neighbors.graph, embeddings=embeddings, k=k))

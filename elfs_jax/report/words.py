@@ -4,6 +4,8 @@ from typing import Any
 
 COLUMNS = ('trained on', 'examples', 'mean', 'spread', '95 % interval')
 ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
+FITS = {'crop': 'seen without their ends, which are cut off; data.fit=pad or stretch shows all of them',
+        'pad': 'seen whole, with grey beside them', 'stretch': 'seen whole, out of proportion'}
 
 
 def encoders(names: Sequence[str], why: str) -> str:
@@ -150,6 +152,8 @@ def facts(config: Any, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
            ('seed', str(config.seed)), ('device', f'{metrics["devices"]} x {metrics["device"]}'),
            ('skipped files', str(metrics['skipped'])),
            ('exact copies', f'{metrics["copies"]:,}, {metrics["copies_chosen"]:,} of them chosen')]
+  if metrics.get('fit'):
+    found.append(('images that are not square', FITS[metrics['fit']]))
   return found + [(name.replace('_', ' '), f'{value:.3f}') for name, value in metrics.get('quality', {}).items()]
 
 
@@ -168,7 +172,8 @@ def tables(judged: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> list
                   'note': f'The {_rule(judged)}. Forecast: {forecast(judged)}.'})
   found.append({'title': 'Time', 'columns': ['stage', 'seconds'],
                 'rows': [[name, f'{seconds:.1f}'] for name, seconds in metrics['seconds'].items()],
-                'note': 'A stage whose inputs and settings did not change is reused.'})
+                'note': 'Of the stages that this run computed; those whose inputs and settings did not change are '
+                        'reused.'})
   return found
 
 

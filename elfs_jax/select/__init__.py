@@ -100,11 +100,12 @@ def choose(method: str, candidates: Candidates, budget: int | float | str, beta:
   if rows is not None:
     rows = np.asarray(rows)
     candidates = among(candidates, rows)
-  count = budget_count(budget, len(candidates.difficulty))
+  n = len(np.asarray(candidates.difficulty))
+  count = budget_count(budget, n)
   def best(candidates, count):
     return function(candidates, count, beta, seed=seed, balance=balance, **constants)
-  if len(candidates.groups):
-    chosen = _with_copies(candidates, new_count(count, len(candidates.difficulty), candidates.labelled), beta, best)
+  if len(np.asarray(candidates.groups)):
+    chosen = _with_copies(candidates, new_count(count, n, candidates.labelled), beta, best)
   else:
     chosen = best(candidates, count)
   return chosen if rows is None else rows[chosen]
