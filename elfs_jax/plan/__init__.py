@@ -39,7 +39,7 @@ def of(config: ConfigDict, workdir: pathlib.Path) -> str:
   before = [name for name in stages if not name.startswith('evaluate')]  # What depends on the choice itself.
   missing = pipeline.first_missing(dataset, config, workdir, before) if decoded else before[0]
   if missing is not None:
-    reused = stages[:stages.index(missing)]
+    reused = stages[:stages.index(missing.removesuffix('_kept'))]  # Of a larger budget; see `pipeline.steps.beta_of`.
   else:
     reused = stages if _ended(config, workdir) else before
   names = ['read', *stages] if dataset.decode is not None or not decoded else stages

@@ -37,7 +37,7 @@ class Run(NamedTuple):
   say: Callable[[str], Any]
   progress: Callable
   times: dict                # stage -> seconds that it took, if it was computed
-  last: str | None = None    # Where results are looked for alone: the last stage to look for; see `Sought`.
+  last: str | None = None    # Where results are looked for alone: what the last one's name begins with; see `Sought`.
 
 
 class Sought(Exception):
@@ -109,7 +109,7 @@ def stage(run: Run, name: str, function: Callable, /, *, version: int = 1, **arg
     return rows.kept()
 
   kept = hosts.from_lead(reuse)
-  if run.last is not None and (kept is None or name == run.last):
+  if run.last is not None and (kept is None or name.startswith(run.last)):
     raise Sought(name if kept is None else None)
   if kept is not None:
     arrays = kept
