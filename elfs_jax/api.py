@@ -20,24 +20,29 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True, repr=False)
 class Coreset:
   """The chosen examples and what led to them. In a notebook it shows its report."""
-  indices: np.ndarray             # int64 [n], hardest first
+  indices: np.ndarray             # int64 [n], in the order in which to label
   scores: dict[str, np.ndarray]   # name -> float32 [N]: those of `elfs_jax.scores.SCORES`
   pseudo_labels: np.ndarray       # int32 [N]
   beta: float | None              # the fraction left out at the hard end; None for methods without
   workdir: pathlib.Path           # with coreset.csv, report.html and the rest
   ids: list[str]                  # [N]; of a folder the path of each image in it, without those that can't be read
   root: pathlib.Path | None = None  # the folder that the ids are paths in; None where they are not
+  reserve: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))  # int64 [r], what comes next
+  holdout: list[str] = dataclasses.field(default_factory=list)  # ids of those held out; none of the N
   forecast: str | None = None     # what a run without labels expects against a random choice, where it was asked
 
   @property
   def paths(self) -> list[pathlib.Path]:
-    """The files of the chosen images, hardest first. Raises: ValueError where the images have no files."""
+    """The files of the chosen images, in the order in which to label. Raises: ValueError where they have none."""
     chosen = [self.ids[i] for i in self.indices]
     root = self.root
     return export.paths_of(export.Chosen(chosen, None if root is None else [root / name for name in chosen]))
 
   def to_frame(self) -> 'pandas.DataFrame':
-    """A row for each chosen example, hardest first: `index`, `id`, `pseudo_label` and a column for each score."""
+    """A row for each chosen example, in the order in which to label.
+
+    Its columns are `index`, `id`, `pseudo_label` and one for each score.
+    """
     try:
       import pandas
     except ImportError:
@@ -46,9 +51,13 @@ class Coreset:
                'pseudo_label': self.pseudo_labels[self.indices]}
     return pandas.DataFrame(columns | {name: self.scores[name][self.indices] for name in sorted(self.scores)})
 
-  def export(self, target: str) -> pathlib.Path:
-    """Hand the choice over: see `elfs_jax.export.EXPORTS`. Returns: the file or folder written."""
-    return export.write(self.workdir, target)
+  def export(self, target: str, *, root: str | None = None) -> pathlib.Path:
+    """Hand the choice over, and what is held out: see `elfs_jax.export.EXPORTS`.
+
+    Args: root: of label-studio, the folder that it serves files from, or a URL in place of the images' folder.
+    Returns: the file or folder of the choice.
+    """
+    return export.write(self.workdir, target, served=root)
 
   def __repr__(self) -> str:
     beta = '' if self.beta is None else f', beta={self.beta:g}'
@@ -110,7 +119,7 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
   say: Callable[[str], Any] = print if verbose else _silent
   chosen, metrics = pipeline.run(dataset, config, folder, say=say, progress=progress.bar)
   return Coreset(chosen.indices, chosen.scores, chosen.pseudo_labels, chosen.beta, folder, dataset.ids,
-                 None if dataset.root is None else pathlib.Path(dataset.root),
+                 None if dataset.root is None else pathlib.Path(dataset.root), chosen.reserve, dataset.holdout,
                  metrics.get('forecast'))
 
 
@@ -132,14 +141,18 @@ def _dataset(images, embeddings, config, workdir):
                      "images into an array, or use elfs_jax.data.load('embeddings', FILE, images=FOLDER)")
   if in_folder:
     config.data.name, config.data.path = 'folder', str(images)
-    return pipeline.read_data(config, workdir)
+    return pipeline.read_data(config, workdir, progress.bar)
+  if config.select.holdout is not None:
+    raise ValueError(f'config.select.holdout={config.select.holdout} goes with a folder: of other data make a Dataset, '
+                     'and give what elfs_jax.data.hold_out(dataset, count) returns as images, since rows change')
   if config.data.labels is not None:
     raise ValueError(f'data.labels={config.data.labels!r} goes with a folder: give elfs_jax.data.from_memory(images, '
                      'labels=...) as images')
   config.data.name = 'memory'
   if isinstance(images, data.Dataset):
     return images
-  return data.from_memory(images=images, embeddings=embeddings, size=config.data.size, progress=progress.bar)
+  return data.from_memory(images=images, embeddings=embeddings, size=config.data.size, fit=config.data.fit,
+                          progress=progress.bar)
 
 
 def _embedded(dataset, encoder, batch=256):

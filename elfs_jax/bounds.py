@@ -1,5 +1,6 @@
 """What a setting may be: a test of its value, the words for it, and how what is typed on a command line is read."""
 import numbers
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -56,9 +57,13 @@ def flag() -> Bound:
 
 
 def one_of(table: Mapping[str, Any] | Iterable[str], *, none: bool = False) -> Bound:
-  """One of the names of a table, or of a list of names, as `table.entry_of` knows them."""
+  """One of the names of a table, or of a list of names, as `table.entry_of` knows them.
+
+  An entry of the table has `help`, or is its help, or None.
+  """
   names = list(table)
-  choices = {name: table[name].help if isinstance(table, Mapping) and table[name] else '' for name in names}
+  helps = {name: getattr(entry, 'help', entry) for name, entry in table.items()} if isinstance(table, Mapping) else {}
+  choices = {name: helps.get(name) or '' for name in names}
   def holds(value):
     return none and value is None or isinstance(value, str) and entry_of(names, value) is not None
   return Bound(f'is unknown: choose one of {", ".join(names)}', holds, 'open' if none else 'plain', choices)
@@ -88,3 +93,14 @@ def span() -> Bound:
 def path() -> Bound:
   """A path, or None."""
   return Bound('must be a path', lambda value: value is None or isinstance(value, str), 'path')
+
+
+def described(help: str, bound: Bound) -> list[str]:
+  """Lines of help on a field, and on its choices: a line for each that needs words."""
+  choices = bound.choices
+  names = '' if any(choices.values()) or not choices else f' ({", ".join(choices)})'
+  lines = [textwrap.fill(help + names, 110, initial_indent=' ' * 8, subsequent_indent=' ' * 8)]
+  for name, meaning in choices.items():
+    if meaning:
+      lines.append(textwrap.fill(f'{name}: {meaning}', 110, initial_indent=' ' * 12, subsequent_indent=' ' * 16))
+  return lines

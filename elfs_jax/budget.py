@@ -28,6 +28,20 @@ def budget_count(budget: int | float | str, n: int) -> int:
   return count
 
 
+def reserve_count(reserve: int | float | str, budget: int) -> int:
+  """How many more a reserve is: a count, or a share of the budget rounded up. Raises: ValueError if it is neither."""
+  given = reserve
+  try:
+    reserve = parse_budget(reserve) if isinstance(reserve, str) else reserve
+  except ValueError:
+    reserve = math.nan
+  whole = isinstance(reserve, numbers.Integral)
+  if isinstance(reserve, bool) or not isinstance(reserve, numbers.Real) or not 0 <= reserve < math.inf or not (
+      whole or reserve <= 1):
+    raise ValueError(f'select.reserve={given!r} must be a count such as 50, a share of the budget such as 10%, or 0')
+  return int(reserve) if whole else math.ceil(reserve * budget - 1e-9)
+
+
 def parse_budget(text: str) -> int | float:
   """A budget as people type it: '10%' or '0.1' a fraction, '500' a count. Raises: ValueError otherwise."""
   try:

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from elfs_jax import config as config_lib
 from elfs_jax import select
-from elfs_jax.budget import budget_count, parse_budget
+from elfs_jax.budget import budget_count, parse_budget, reserve_count
 from elfs_jax.encoders import ENCODERS
 from elfs_jax.runtime import mesh
 from elfs_jax.table import entry_of
@@ -45,6 +45,19 @@ def check(config: ConfigDict, n: int, *, has_images: bool, has_embeddings: bool,
   _check_shards(config, n)
 
 
+def check_holdout(count: int | None, n: int, labelled: int) -> None:
+  """Refuse to hold out more of n examples than leaves some to choose from. Raises: ValueError."""
+  if count is None:
+    return
+  if not _whole(count) or count < 1:
+    raise ValueError(f'select.holdout={count!r} must be a whole number, at least 1')
+  most = n - max(labelled, LEAST_EXAMPLES)
+  if count > most:
+    known = f', of which {labelled} are labelled already' if labelled else ''
+    raise ValueError(f'select.holdout={count} of {n} examples{known}: hold out at most {max(most, 0)}, so that '
+                     f'{LEAST_EXAMPLES} or more are left to choose from')
+
+
 def _check_embedding(method, has_images, has_embeddings):
   if method == 'given' and not has_embeddings:
     raise ValueError('embed.method=given needs embeddings: use --config=embeddings, or embed.method=auto')
@@ -61,6 +74,7 @@ def _check_choice(settings, n, labelled):
   typed = parse_budget(settings.budget) if isinstance(settings.budget, str) else settings.budget
   if typed == 1 and not isinstance(typed, float):
     raise ValueError('select.budget=1 could mean one example or all of them: write 100% for all, or a count above 1')
+  reserve_count(settings.reserve, budget)
   if budget + labelled > n:
     raise ValueError(f'select.budget={settings.budget} of {n} examples, of which {labelled} are labelled already: '
                      f'at most {n - labelled} are left')

@@ -27,8 +27,8 @@ def groups(embeddings: ArrayLike, images: ArrayLike | None = None, *,
   """
   embeddings = np.asarray(embeddings)
   if images is None:
-    return _equal_rows(embeddings)
-  group = _equal_rows(images)
+    return equal_rows(embeddings)
+  group = equal_rows(images)
   rows = np.flatnonzero(np.bincount(group, minlength=len(group))[group] > 1)
   if len(rows):
     limit = tolerance * np.sqrt(np.mean(np.einsum('nd,nd->n', embeddings, embeddings, dtype=np.float64)))
@@ -36,7 +36,7 @@ def groups(embeddings: ArrayLike, images: ArrayLike | None = None, *,
   return group
 
 
-def _equal_rows(array):
+def equal_rows(array: ArrayLike) -> NDArray[np.int32]:
   """For each row of [N, ...] the first that is equal: int32 [N]."""
   first: dict[bytes, int] = {}
   group = np.empty(len(array), np.int32)

@@ -48,7 +48,7 @@ def verdict(embeddings: ArrayLike, clusterings: ArrayLike, difficulty: ArrayLike
             weight_decay: float = WEIGHT_DECAY, set_aside: int = 10, least_beta: Table = LEAST_BETA,
             noisy_beta: Table = NOISY_BETA, published_beta: Table = PUBLISHED_BETA,
             outlier_limit: float = OUTLIER_LIMIT, outlier_part: int = 10, errors: float = 2,
-            confidence: float = 0.95) -> dict[str, Any]:
+            confidence: float = 0.95, keep: float | None = None) -> dict[str, Any]:
   """Which beta to use, and whether the coreset is likely to beat a random choice: without labels.
 
   A method that covers what it drops needs to drop little: its betas are the least one (`least_beta`; `noisy_beta` where
@@ -73,8 +73,10 @@ def verdict(embeddings: ArrayLike, clusterings: ArrayLike, difficulty: ArrayLike
     outlier_limit: the share of outliers (`outlier_share`) above which the hardest are noise.
     outlier_part: as `part` in `outlier_share`.
     errors, confidence: as in `best_beta` and `forecast`.
+    keep: the one beta to grade, if it is settled already; 0 where there is no room for it.
   Returns: dict of `betas` [R], `scores` float32 [R,Q,folds], `random_scores` [randoms,Q,folds], `beta`, and `gap` and
-    `half` of `forecast`; with `covers` also `outlier_share` and `noisy`, whether it is above the limit.
+    `half` of `forecast`; with `covers` also `outlier_share` and `noisy`, whether it is above the limit; with `keep`
+    `kept`, which is True.
   """
   pruned = 1 - budget / len(difficulty)
   if covers:
@@ -86,6 +88,8 @@ def verdict(embeddings: ArrayLike, clusterings: ArrayLike, difficulty: ArrayLike
   else:
     expected = interpolate(published_beta, pruned)
     facts = {}
+  if keep is not None:
+    betas, facts = [keep], facts | {'kept': True}
   scores, random_scores, betas = grade_folds(
       embeddings, clusterings, choose, draw, budget, betas, weights=weights, folds=folds, randoms=randoms, steps=steps,
       seed=seed, progress=progress, set_aside=set_aside, hidden=hidden, batch=batch, rate=rate,

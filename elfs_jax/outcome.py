@@ -1,6 +1,6 @@
-"""What comes once the coreset is decided: how it compares with a random choice, where there are labels, and the report.
+"""What comes once the coreset is decided: the lists of it, how it compares with a random choice, and the report.
 
-Nothing here decides anything: `pipeline.select_from` has written the coreset before.
+Nothing here decides anything. What needs labels comes when `pipeline.select_from` has written the coreset.
 """
 import jax
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from elfs_jax import evaluate, select
 from elfs_jax.budget import floor_count
 from elfs_jax.report import page, words
-from elfs_jax.runtime import store
+from elfs_jax.runtime import lists, store
 from elfs_jax.runtime.stages import Known, stage
 from elfs_jax.scores import SCORES
 from elfs_jax.training import recipe as recipes
@@ -39,13 +39,25 @@ def report(run, config, dataset, chosen) -> dict:
   return metrics
 
 
+def lists_of(config, dataset, candidates, chosen):
+  """The texts of coreset.csv and items.csv. Args: candidates: what was chosen from; chosen: `pipeline.Selection`."""
+  stand = select.standing(candidates, chosen.embeddings, chosen.indices, chosen.reserve, chosen.beta)
+  status = np.array(select.STATUSES)[stand.status].tolist()
+  coreset = lists.coreset(ids=dataset.ids, indices=chosen.indices, reserve=chosen.reserve, nearest=stand.nearest,
+                          duplicates=stand.duplicates, pseudo_labels=chosen.pseudo_labels, scores=chosen.scores,
+                          root=dataset.root, root_url=config.data.root_url)
+  return coreset, lists.items(ids=dataset.ids, status=status, by=stand.by, skipped=dataset.skipped)
+
+
 def _facts(run, config, dataset, chosen):
   method = select.METHODS[config.select.method]
   return {'n': len(dataset.ids), 'budget': len(chosen.indices), 'labelled': len(dataset.labelled),
           'method': config.select.method, 'name': 'ELFS' if method.is_elfs else config.select.method,
           'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes,
-          'copies': chosen.copies[0], 'copies_chosen': chosen.copies[1],
-          'skipped': len(dataset.skipped), 'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
+          'copies': chosen.copies[0], 'copies_chosen': chosen.copies[1], 'held_out': len(dataset.holdout),
+          'class_names': dataset.class_names, 'skipped': len(dataset.skipped),
+          'fit': None if dataset.decode is None else dataset.fit,
+          'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
           'devices': run.mesh.devices.size, 'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
 
 

@@ -21,7 +21,7 @@ def test_the_python_way_gives_the_same_coreset(tiny, blobs, tmp_path):
   assert coreset.indices.dtype == np.int64 and coreset.pseudo_labels.dtype == np.int32 and coreset.beta == chosen.beta
   assert (coreset.workdir / 'report.html').exists() and set(coreset.scores) == set(chosen.scores)
   rows = [line.split(',') for line in (coreset.workdir / 'coreset.csv').read_text().splitlines()[1:]]
-  assert [row[2] for row in rows] == [coreset.ids[i] for i in coreset.indices]
+  assert [row[2] for row in rows] == [coreset.ids[i] for i in [*coreset.indices, *coreset.reserve]]
 
 
 def test_the_python_way_takes_numpy_numbers_and_refuses_what_it_would_ignore(tiny, blobs, tmp_path):
@@ -100,8 +100,9 @@ def test_a_coreset_shows_what_it_is(tiny, blobs, tmp_path, capsys):
   names = ['aum', 'aum_logits', 'correctness', 'el2n', 'forgetting']
   assert list(frame.columns) == ['index', 'id', 'pseudo_label', *names]
   rows = [line.split(',') for line in (out / 'coreset.csv').read_text().splitlines()[1:]]
+  rows = [row for row in rows if row[5] == 'chosen']
   assert frame['id'].tolist() == [row[2] for row in rows]
-  assert frame['aum'].tolist() == [float(row[4]) for row in rows]
+  assert frame['aum'].tolist() == [float(row[8]) for row in rows]
   html = coreset._repr_html_()
   assert html.startswith('<iframe srcdoc="') and '<html' not in html and '&lt;html' in html
   elfs_jax.select_coreset(tmp_path / 'in', budget=12, beta=0.1, config=tiny, workdir=out, verbose=True)

@@ -33,11 +33,11 @@ def test_a_choice_among_few(tiny, tmp_path, count, monkeypatch):
   tiny.mesh.shards, tiny.select.budget, tiny.neighbors.k = 16, 3, None
   tiny.cluster.num_classes = 2 if count % 2 else None
   used = []
-  dynamics = pipeline.proxy.dynamics_scores
+  dynamics = pipeline.steps.proxy.dynamics_scores
   def seen(inputs, pseudo_labels, num_classes, recipe, *, epochs, mesh, shards=16, seed=0, progress=None, names=()):
     used.append((shards, recipe.batch, mesh.devices.size))
     return dynamics(inputs, pseudo_labels, num_classes, recipe, epochs=epochs, mesh=mesh, shards=shards, seed=seed)
-  monkeypatch.setattr(pipeline.proxy, 'dynamics_scores', seen)
+  monkeypatch.setattr(pipeline.steps.proxy, 'dynamics_scores', seen)
   chosen, metrics = run(tiny, examples(count), tmp_path, np.arange(count) % 2)
   assert len(set(chosen.indices.tolist())) == 3 and 0 <= min(chosen.indices) and max(chosen.indices) < count
   shards = {5: 2, 23: 8}[count]

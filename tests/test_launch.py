@@ -46,9 +46,9 @@ def test_the_command_and_python_agree_on_any_number_of_devices(arrays, blobs, tm
 
 
 def test_help_is_fast_and_lists_every_field():
-  launch('--help', tiny=False, fresh=True)
+  launch('--help=all', tiny=False, fresh=True)
   start = time.monotonic()
-  process = launch('--help', tiny=False, fresh=True)
+  process = launch('--help=all', tiny=False, fresh=True)
   assert time.monotonic() - start < 10  # Two seconds on an idle machine; tests share theirs.
   assert process.returncode == 0 and '--workdir' in process.stdout
   words = ' '.join(process.stdout.split())
@@ -58,6 +58,14 @@ def test_help_is_fast_and_lists_every_field():
   for table in (select.METHODS, cluster.CLUSTERINGS, encoders.ENCODERS, export.EXPORTS, data.SOURCES):
     for name, entry in table.items():
       assert re.search(rf'{name}:? {re.escape(" ".join(entry.help.split()))}', words), name
+
+
+def test_help_shows_what_people_set():
+  assert len(config_lib.COMMON) == 20 and set(config_lib.COMMON) < set(config_lib.FIELDS)
+  for more, own in (('--config=folder', []), ('--config=benchmark:digits', list(config_lib.BENCHMARK))):
+    shown = re.findall(r'--config\.([a-z_.]+)=', launch(more, '--help', tiny=False).stdout.split('used settings')[1])
+    assert shown == [name for name in config_lib.FIELDS if name in config_lib.COMMON] + own
+  assert '--help=all' in launch('--help', tiny=False).stdout
 
 
 def test_help_does_not_import_jax():
@@ -77,7 +85,7 @@ def test_a_folder_with_a_broken_file(tmp_path, blobs):
                    '--config.select.budget=10', '--config.data.labels=folders', f'--workdir={tmp_path}/out')
   assert process.returncode == 0, process.stderr
   rows = (tmp_path / 'out/coreset.csv').read_text().splitlines()
-  assert len(rows) == 11 and all(row.split(',')[2].startswith('class') for row in rows[1:])
+  assert len(rows) == 12 and all(row.split(',')[2].startswith('class') for row in rows[1:])
   assert 'broken.jpg' in (tmp_path / 'out/skipped.csv').read_text()
   assert 'random subset' in process.stdout
 

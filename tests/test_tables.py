@@ -21,7 +21,7 @@ def toy(monkeypatch):
     module.function = function
     monkeypatch.setitem(sys.modules, 'toy', module)
     monkeypatch.setitem(table, name, entry('toy:function'))
-    monkeypatch.setattr(config_lib, 'FIELDS', config_lib._fields())
+    monkeypatch.setattr(config_lib, 'FIELDS', config_lib.fields._fields())
   return add
 
 

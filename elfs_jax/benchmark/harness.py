@@ -170,14 +170,16 @@ def _what_is_compared(config, encoder, content):
   """The columns that all rows of this run share; `settings` tells rows of other settings apart."""
   parts = {name: config[name].to_dict() for name in ('embed', 'neighbors', 'cluster', 'proxy', 'select', 'judge',
                                                      'evaluate')}
-  parts['select'].pop('budget')
+  for name in ('budget', 'reserve'):
+    parts['select'].pop(name)
   method = config.cluster.method
   clusterings = cluster.CLUSTERINGS if method == 'auto' else (method,)
   functions = [judge.verdict, judge.grade, cluster.independent, cluster.estimate_num_classes, proxy.dynamics_scores,
                *(tables.load(cluster.CLUSTERINGS[name].function) for name in clusterings)]
   versions = [cluster.CLUSTERINGS[name].version for name in clusterings]
-  more = [versions, config.benchmark.classifier, config.benchmark.steps, config.mesh.shards, config.seed, content,
-          stages.constants_of(functions), select.constants(config.select.method)]
+  more = [versions, select.METHODS[config.select.method].version, config.benchmark.classifier, config.benchmark.steps,
+          config.mesh.shards, config.seed, content, stages.constants_of(functions),
+          select.constants(config.select.method)]
   name = config.data.name
   if name in ('folder', 'arrays', 'embeddings'):  # These say only how it is read.
     name = pathlib.Path(config.data.path).absolute().name
@@ -211,12 +213,13 @@ def _pool(unlabelled, labels, config, workdir, seed):
   def coreset(budget):
     with config.ignore_type():
       config.select.budget = budget
+    (workdir / 'coreset.csv').unlink(missing_ok=True)  # Handed out to nobody: each budget is a choice of its own.
     start = time.monotonic()
     selection = pipeline.select_from(unlabelled, config, workdir, say=_silent)
     return selection, time.monotonic() - start
 
   first, _ = coreset(floor_count(1 - config.benchmark.rates[0], len(labels)))
-  training = pipeline.proxy_training(config, unlabelled, unlabelled.embeddings)
+  training = pipeline.steps.proxy_training(config, unlabelled, unlabelled.embeddings)
 
   @functools.cache
   def supervised():

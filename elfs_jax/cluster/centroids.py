@@ -22,7 +22,7 @@ class Smoothing(NamedTuple):
 
 def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | None = None, seed: int = 0,
            smoothing: Smoothing = Smoothing(), starts: int = 20, plain_starts: int = 10,
-           graded_neighbors: int = GRADED_NEIGHBORS) -> np.ndarray:
+           graded_neighbors: int = GRADED_NEIGHBORS, progress: Callable | None = None) -> np.ndarray:
   """k-means (scikit-learn, on one thread: its labels otherwise depend on the thread count).
 
   Plain: of several starts the one of least inertia. With neighbours, two changes that were far ahead of it wherever
@@ -38,6 +38,7 @@ def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | 
     starts: how many starts there are where neighbours are given.
     plain_starts: how many there are without.
     graded_neighbors: nearest neighbours that the starts are graded by.
+    progress: called as progress(iterable, desc=, total=).
   Returns: labels int32 [N].
   Raises: ValueError unless 2 <= num_classes <= N.
   """
@@ -48,12 +49,12 @@ def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | 
   x_ND = smooth(x_ND, neighbors, smoothing)
   def start(draw):
     return fit_kmeans(x_ND, num_classes, seed=draw, starts=1).labels_.astype(np.int32)
-  return _most_informative(start, starts, neighbors, graded_neighbors, seed)
+  return _most_informative(start, starts, neighbors, graded_neighbors, seed, progress)
 
 
 def merged_kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray, seed: int = 0,
                   smoothing: Smoothing = Smoothing(), starts: int = 10, more_clusters: int = 20,
-                  graded_neighbors: int = GRADED_NEIGHBORS) -> np.ndarray:
+                  graded_neighbors: int = GRADED_NEIGHBORS, progress: Callable | None = None) -> np.ndarray:
   """k-means on smoothed embeddings, as in `kmeans`, whose starts are clusters that were merged.
 
   A start takes more clusters than asked for, merges those whose neighbours lie in the same clusters (`merging.merge`),
@@ -74,13 +75,13 @@ def merged_kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.nda
     merged_N = merging.merge(joint_FF, num_classes)[fine_N]
     centres_CD = np.stack([x_ND[merged_N == c].mean(0) for c in range(merged_N.max() + 1)])
     return fit_kmeans(x_ND, len(centres_CD), seed=draw, starts=1, init=centres_CD).labels_.astype(np.int32)
-  return _most_informative(start, starts, neighbors, graded_neighbors, seed)
+  return _most_informative(start, starts, neighbors, graded_neighbors, seed, progress)
 
 
-def _most_informative(start, count, neighbors, graded_neighbors, seed):
+def _most_informative(start, count, neighbors, graded_neighbors, seed, progress):
   """Of `count` clusterings start(draw), each from a draw of its own, the one with the most `information`."""
   draws = np.random.default_rng(seed).integers(1 << 31, size=count)
-  found = [start(int(draw)) for draw in draws]
+  found = [start(int(draw)) for draw in (progress(draws, desc='k-means', total=count) if progress else draws)]
   return max(found, key=lambda labels_N: information(labels_N, neighbors, graded_neighbors=graded_neighbors))
 
 
@@ -120,7 +121,7 @@ def independent(embeddings: np.ndarray, num_classes: int, *,
                 neighbors: Callable[[np.ndarray, int], np.ndarray] | None = None, count: int = 3, seed: int = 0,
                 smoothing: Smoothing = Smoothing(), starts: int = 3,
                 multiples: Sequence[Sequence[float]] = ((1.5, 2, 2.5), (1, 1.5, 2.5)),
-                rows: int = 10_000, rows_per_cluster: int = 20) -> np.ndarray:
+                rows: int = 10_000, rows_per_cluster: int = 20, progress: Callable | None = None) -> np.ndarray:
   """Clusterings for the judge, made without the ones that the difficulty used.
 
   k-means in pairs: one sees all dimensions, with num_classes times 1.5, 2 and 2.5 clusters (times 1 would find the
@@ -138,6 +139,7 @@ def independent(embeddings: np.ndarray, num_classes: int, *,
     starts: of each k-means; the least inertia wins.
     multiples: what num_classes is multiplied by, in turn: for all dimensions, and for halves.
     rows, rows_per_cluster: k-means is fitted on as many random examples, or as many a cluster where that is more.
+    progress: called as progress(iterable, desc=, total=).
   Returns: labels int32 [count, N].
   Raises: ValueError unless 2 <= num_classes <= N.
   """
@@ -146,7 +148,7 @@ def independent(embeddings: np.ndarray, num_classes: int, *,
   rng = np.random.default_rng(seed)
   size, width = x_ND.shape
   labels = []
-  for turn in range(count):
+  for turn in progress(range(count), desc='clusterings', total=count) if progress else range(count):
     of_half = turn % 2
     multiple = multiples[of_half][turn // 2 % len(multiples[of_half])]
     clusters = min(round(num_classes * multiple), size)
@@ -161,7 +163,8 @@ def independent(embeddings: np.ndarray, num_classes: int, *,
 
 def estimate_num_classes(embeddings: np.ndarray, *, seed: int = 0, smoothing: Smoothing = Smoothing(), starts: int = 5,
                        numbers: Sequence[int] = (2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100), rows: int = 3000,
-                       nearly: float = 0.9, graded_neighbors: int = GRADED_NEIGHBORS) -> int:
+                       nearly: float = 0.9, graded_neighbors: int = GRADED_NEIGHBORS,
+                       progress: Callable | None = None) -> int:
   """A rough guess of the number of clusters, for images whose number of classes nobody knows. No label is used.
 
   On some random examples, smoothed k-means for each of some numbers of clusters K (at most a tenth of the examples),
@@ -179,6 +182,7 @@ def estimate_num_classes(embeddings: np.ndarray, *, seed: int = 0, smoothing: Sm
     rows: how many random examples at most.
     nearly: the share of the best grade that is near enough.
     graded_neighbors: nearest neighbours that clusterings are graded by.
+    progress: called as progress(iterable, desc=, total=).
   Raises: ValueError if N is below 3.
   """
   from sklearn.metrics import silhouette_score
@@ -194,7 +198,7 @@ def estimate_num_classes(embeddings: np.ndarray, *, seed: int = 0, smoothing: Sm
   def informative(labels_N):
     return information(labels_N, near_NK, graded_neighbors=graded_neighbors)
   grades = {2: 0.}
-  for classes in numbers:
+  for classes in progress(numbers, desc='number of clusters', total=len(numbers)) if progress else numbers:
     if classes > len(drawn) // 10:
       continue
     found = [fit_kmeans(x_ND, classes, seed=seed + start, starts=1).labels_ for start in range(starts)]

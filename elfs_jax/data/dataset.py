@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from elfs_jax import table
 from elfs_jax.data import checked, given, room, sources
 from elfs_jax.data import decode as decoding
 from elfs_jax.data import labels as labels_lib
@@ -36,7 +37,9 @@ class Dataset:
   labelled_labels: list | None = None  # [m], as they were given
   root: str | None = None  # the folder that the ids are paths in, where they are
   test_embeddings: np.ndarray | None = None  # float32 [M,D]
+  holdout: list[str] = dataclasses.field(default_factory=list)  # ids of those held out, which are none of the N
   notes: list[str] = dataclasses.field(default_factory=list)  # what a run says of how the data were read
+  fit: str = 'crop'  # how `pixels` makes squares of images of another shape, one of `decode.FITS`
   fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for
 
   def pixels(self, rows: Sequence[int] | np.ndarray, size: int | None = None, progress: Callable | None = None
@@ -45,7 +48,7 @@ class Dataset:
 
     Args:
       rows: int [n].
-      size: the shorter side becomes so many pixels, then the centre is cut out; None: as `images` has them.
+      size: side of the squares, in pixels, that images become as `fit` says; None: as `images` has them.
       progress: optional; called as progress(iterable, desc=..., total=...).
     Returns: uint8 [n,H,W,Ch].
     Raises: ValueError without images, for no such size, or where a file has changed or is gone since.
@@ -58,7 +61,7 @@ class Dataset:
       return np.asarray(self.images[rows])
     room.need_memory(len(rows) * size * size * self.images.shape[3], f'{len(rows):,} images at {size} pixels',
                      'ask for fewer at a time, or a smaller size')
-    decode = self.decode or (lambda row, size: decoding.resize(self.images[row], size))
+    decode = self.decode or (lambda row, size: decoding.resize(self.images[row], size, self.fit))
     out = np.empty((len(rows), size, size, self.images.shape[3]), np.uint8)
     def one(i):
       out[i] = decode(int(rows[i]), int(size))
@@ -72,6 +75,7 @@ class Dataset:
     Of files it comes from relative paths, sizes in bytes, digests of content and the default size. It is computed once.
     """
     parts = [self._fingerprint(array) for array in (self.images, self.embeddings) if array is not None]
+    parts += [self.fit] * (self.fit != 'crop')
     return parts[0] if len(parts) == 1 else hashlib.sha256(' '.join(parts).encode()).hexdigest()
 
   def _fingerprint(self, array):
@@ -91,8 +95,8 @@ def fingerprint(array: np.ndarray) -> str:
 
 
 def load(name: str, path=None, *, images=None, labels=None, labelled=None, size: int | None = None, test: str = 'auto',
-         value_range: Sequence[float] | None = None, max_pixels: int | None = None, cache=None,
-         progress: Callable | None = None) -> Dataset:
+         value_range: Sequence[float] | None = None, max_pixels: int | None = None, fit: str = 'crop', cache=None,
+         progress: Callable | None = None, dry: bool = False) -> Dataset:
   """Read a data set.
 
   Args:
@@ -102,22 +106,27 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
     labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of the
       ids, in any order, for all or some; for a folder also the word `folders` (the parent folder's name).
     labelled: examples that are labelled already, as `labelled_rows` takes them.
-    size: side in pixels that a folder's images (default 64) or those of TensorFlow Datasets are resized to
-      (ImageNet by default 160, others not): the shorter side becomes `size`, the centre is cut out.
+    size: side in pixels of the squares that a folder's images (default 64) or those of TensorFlow Datasets become
+      (ImageNet by default 160, others stay as they are).
     test: of a folder with train/ and test/: auto, which `parts.of` describes, or none, to choose from all.
     value_range: of a folder's images of more than 8 bits, the values that become black and white; default found from
       the files, one range for all of a kind, such as 16-bit PNG.
     max_pixels: larger images of a folder are skipped; default 179 million, Pillow's bound.
+    fit: how a picture of another shape becomes a square, one of `decode.FITS`: crop, pad or stretch.
     cache: a folder that keeps decoded images, so that the next run decodes only files that changed; default: they lie
       in a temporary file for as long as the data set is used.
     progress: optional; called as progress(iterable, desc=..., total=...).
+    dry: decode no file and write none.
   Returns: `Dataset`.
-  Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
+  Raises: FileNotFoundError or ValueError, in one line that names the input and the mend; with `dry`
+    `files.Undecoded` where files are still to be decoded.
   """
   sources.check(name, path, images=images, size=size, test=test, range=value_range, max_pixels=max_pixels)
   checked.size(size, 'data.size')
+  table.check_name(decoding.FITS, 'data.fit', fit)
   fields = sources.read(name, name=name, path=path, images=images, size=size, labels=labels, test=test,
-                        value_range=value_range, max_pixels=max_pixels, progress=progress, cache=cache)
+                        value_range=value_range, max_pixels=max_pixels, progress=progress, cache=cache, fit=fit,
+                        dry=dry)
   test_ids = fields.pop('test_ids', [])
   if str(labels) == 'folders':
     where = path if images is None else images
@@ -131,12 +140,12 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
     found, column = labels_lib.label_file(labels, ids, fields.get('root'))
     fields |= {'labels': found, 'labels_from': labels, 'labels_by': column}
     fields.pop('class_names', None)
-  return _dataset(where=f'{name} data' if path is None else str(path), labelled=labelled, **fields)
+  return _dataset(where=f'{name} data' if path is None else str(path), labelled=labelled, fit=fit, **fields)
 
 
 def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled=None, test_images=None,
                 test_labels=None, test_embeddings=None, size: int | None = None,
-                progress: Callable | None = None) -> Dataset:
+                fit: str = 'crop', progress: Callable | None = None) -> Dataset:
   """A `Dataset` of arrays in memory, checked as `load` checks files.
 
   Args:
@@ -149,21 +158,23 @@ def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled
     labelled: examples that are labelled already, as `labelled_rows` takes them.
     test_images, test_embeddings, test_labels: a test set, as `images` (but no paths), `embeddings` and `labels`.
     size: side in pixels of images in files (default 64), and of pictures, which keep their own size if they share one.
+    fit: how a picture of another shape becomes a square, one of `decode.FITS`: crop, pad or stretch.
     progress: optional; called as progress(iterable, desc=..., total=...) while files are read.
   Raises: FileNotFoundError or ValueError, in one line that names the input and the mend.
   """
   checked.size(size)
+  table.check_name(decoding.FITS, 'fit', fit)
   paths, pictures = given.paths_in(images), given.pictures_in(images)
   fields: dict = {'images': images}
   if paths is not None:
-    fields = given.read_files(paths, size, progress)
+    fields = given.read_files(paths, size, progress, fit)
   elif pictures is not None:
-    fields = given.of_pictures(pictures, size)
+    fields = given.of_pictures(pictures, size, fit)
   if ids is not None:
     fields['ids'] = ids
     fields.pop('root', None)  # Names of another kind.
   return _dataset(embeddings=embeddings, labels=labels, labelled=labelled, test_images=test_images,
-                  test_labels=test_labels, test_embeddings=test_embeddings, **fields)
+                  test_labels=test_labels, test_embeddings=test_embeddings, fit=fit, **fields)
 
 
 def with_embeddings(dataset: Dataset, embeddings) -> Dataset:
@@ -197,7 +208,7 @@ def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
 
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
              class_names=None, skipped=(), decode=None, content=None, root=None, labelled=None, where='input',
-             labels_from=None, labels_by=None, test_embeddings=None, notes=()):
+             labels_from=None, labels_by=None, test_embeddings=None, notes=(), fit='crop'):
   """The one validator: checked arrays of matching lengths -> Dataset. `content`: the fingerprint of files."""
   if images is None and embeddings is None:
     raise ValueError('give images (uint8 [N,H,W,Ch]), embeddings (float [N,D]) or both')
@@ -233,4 +244,5 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   labelled, labelled_labels = labelled_rows(labelled, ids, root)
   known = {} if content is None else {id(images): (images, content)}
   return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped), decode,
-                 labelled, labelled_labels, root, test_embeddings, list(notes), known)
+                 labelled, labelled_labels, root, test_embeddings, notes=list(notes), fit=fit,
+                 fingerprints=known)

@@ -23,6 +23,10 @@ STRIP = 1 << 20  # Pixels of a strip, about.
 ORIENTATION = 0x0112  # The EXIF tag.
 LIGHT = 'PNG', 'JPEG', 'MPO', 'GIF', 'BMP', 'DIB', 'TIFF', 'PPM', 'PCX', 'TGA'  # Decoded without further copies.
 MOST_WORDS = 300  # Characters of what a library says.
+# How a picture that is not square becomes one.
+FITS = {'crop': 'the shorter side fills it, the ends of the longer one are cut off',
+        'pad': 'the whole picture, with grey beside it', 'stretch': 'the whole picture, out of proportion'}
+GREY = '#808080'  # What pads: about 0 to a network, once the mean of pictures is taken off.
 
 
 class Budget:
@@ -66,14 +70,15 @@ def digest(content) -> bytes:
 
 
 def decode(content: bytes, size: int, span: Callable[[str], tuple[float, float]] = opening.nominal,
-           max_pixels: int | None = None) -> np.ndarray:
+           max_pixels: int | None = None, how: str = 'crop') -> np.ndarray:
   """An image file's bytes -> uint8 [size,size,3]: its first frame, upright, over white where it is transparent.
 
-  The shorter side becomes `size` pixels, then the centre is cut out. Waits until the memory that it takes is free.
+  It becomes a square as `how` of `FITS` says. Waits until the memory that it takes is free.
 
   Args:
     span: of files of more than 8 bits: kind, as `opening.kind_of` has it -> the values that become black and white.
     max_pixels: larger images are refused; None: than Pillow's own bound.
+    how: one of `FITS`.
   Raises: nearly anything, as Pillow's plugins do on a broken file.
   """
   image = opening.open_image(io.BytesIO(content), max_pixels)
@@ -86,47 +91,52 @@ def decode(content: bytes, size: int, span: Callable[[str], tuple[float, float]]
   needed = whole + _bytes_to_decode(image) + 7 * size * size
   large = needed >= LARGE
   if large:
-    needed = whole + _bytes_to_shrink(image, size)
+    needed = whole + _bytes_to_shrink(image, size, how)
     room.need_memory(needed, 'decoding it', 'free some, or leave it out')
   with PIXELS.hold(needed):
     try:
-      return (_shrunk if large else _square)(image, size, black_white)
+      return (_shrunk if large else _square)(image, size, black_white, how)
     finally:
       image.close()  # Frees its pixels, before others get the memory.
       if large:
         _return_memory()
 
 
-def _square(image, size, black_white):
+def _square(image, size, black_white, how):
   from PIL import ImageOps
   image.load()  # First: in some formats the orientation stands after the pixels.
   if image.getexif().get(ORIENTATION, 1) != 1:
     image = ImageOps.exif_transpose(image)
-  return fit(to_rgb(image, black_white), size)
+  return fit(to_rgb(image, black_white), size, how)
 
 
-def _shrunk(image, size, black_white):
-  """`_square` of a large image: of its centre one strip at a time is converted and shrunk by a whole number."""
+def _shrunk(image, size, black_white, how):
+  """`_square` of a large image: of what is seen one strip at a time is converted and shrunk by a whole number."""
   from PIL import Image, ImageOps
   image.load()
-  (left, top, side), factor = _centre(image, size)
-  x0, y0, x1, y1 = math.floor(left), math.floor(top), math.ceil(left + side), math.ceil(top + side)
+  (left, top, right, bottom), factor = _seen(image.size, size, how)
+  x0, y0, x1, y1 = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
   small = Image.new('RGB', (-(-(x1 - x0) // factor), -(-(y1 - y0) // factor)))
   rows = max(1, STRIP // (x1 - x0) // factor) * factor
   for y in range(y0, y1, rows):
     strip = to_rgb(image.crop((x0, y, x1, min(y + rows, y1))), black_white)
     small.paste(strip.reduce(factor) if factor > 1 else strip, (0, (y - y0) // factor))
-  box = [(place - start) / factor for place, start in ((left, x0), (top, y0), (left + side, x0), (top + side, y0))]
-  square = small.resize((size, size), Image.Resampling.BICUBIC, box)
-  square.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
-  return np.asarray(ImageOps.exif_transpose(square))
+  box = [(place - start) / factor for place, start in ((left, x0), (top, y0), (right, x0), (bottom, y0))]
+  sides = [max(1, round(side * size / max(image.size))) for side in image.size] if how == 'pad' else (size, size)
+  made = ImageOps.pad(small.resize(sides, Image.Resampling.BICUBIC, box), (size, size), color=GREY)
+  made.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
+  return np.asarray(ImageOps.exif_transpose(made))
 
 
-def _centre(image, size):
-  """The square in the middle (left, top, side), and by what it is shrunk before it is resized."""
-  width, height = image.size
-  side = min(width, height)
-  return ((width - side) / 2, (height - side) / 2, side), max(1, side // (GAP * size))
+def _seen(sides, size, how):
+  """The part that is seen (left, top, right, bottom), and by what it is shrunk before it is resized."""
+  width, height = sides
+  filling = max(sides) if how == 'pad' else min(sides)
+  factor = max(1, filling // (GAP * size))
+  if how != 'crop':
+    return (0, 0, width, height), factor
+  left, top = (width - filling) / 2, (height - filling) / 2
+  return (left, top, left + filling, top + filling), factor
 
 
 def _bytes_to_decode(image) -> int:
@@ -137,14 +147,15 @@ def _bytes_to_decode(image) -> int:
   return width * height * (8 if plain else 24)
 
 
-def _bytes_to_shrink(image, size) -> int:
+def _bytes_to_shrink(image, size, how) -> int:
   """About what it takes to decode an image and to shrink it strip by strip."""
   width, height = image.size
   stored = 1 if image.mode in ('1', 'L', 'P') else 2 if image.mode.startswith('I;16') else 4
-  (_, _, side), factor = _centre(image, size)
-  strip = 24 * max(STRIP, side * factor)
-  return width * height * (stored if image.format in LIGHT else 24) + strip + 4 * (side // factor + 1) ** 2 + (
-      7 * size * size)
+  (left, top, right, bottom), factor = _seen(image.size, size, how)
+  across, down = right - left, bottom - top
+  strip = 24 * max(STRIP, math.ceil(across) * factor)
+  small = 4 * (int(across) // factor + 1) * (int(down) // factor + 1)
+  return width * height * (stored if image.format in LIGHT else 24) + strip + small + 7 * size * size
 
 
 def _return_memory():
@@ -173,18 +184,21 @@ def to_rgb(image, black_white: tuple[float, float] | None = None):
   return image if image.mode == 'RGB' else image.convert('RGB')
 
 
-def fit(image, size: int) -> np.ndarray:
-  """A Pillow image -> uint8 [size,size] or [size,size,Ch]: the shorter side becomes `size`, the centre is cut out."""
+def fit(image, size: int, how: str = 'crop') -> np.ndarray:
+  """A Pillow image -> uint8 [size,size] or [size,size,Ch], as `how` of `FITS` says; by default the centre is kept."""
   from PIL import Image, ImageOps
-  return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
+  square, filtered = (size, size), Image.Resampling.BICUBIC
+  if how == 'pad':
+    return np.asarray(ImageOps.pad(image, square, filtered, color=GREY))
+  return np.asarray(image.resize(square, filtered) if how == 'stretch' else ImageOps.fit(image, square, filtered))
 
 
-def resize(image: np.ndarray, size: int) -> np.ndarray:
+def resize(image: np.ndarray, size: int, how: str = 'crop') -> np.ndarray:
   """`fit` of an array: uint8 [H,W,Ch] -> uint8 [size,size,Ch], Ch 1 or 3; the array itself where it has that size."""
   from PIL import Image
   if image.shape[:2] == (size, size):
     return image
-  return fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), size).reshape(size, size, -1)
+  return fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), size, how).reshape(size, size, -1)
 
 
 def parallel(function: Callable, n: int, progress: Callable | None, desc: str) -> list:

@@ -46,6 +46,13 @@ class Decoded(NamedTuple):
   skipped: list[tuple[str, str]]   # (name, reason) of the others
 
 
+class Undecoded(Exception):
+  """Files that are still to be decoded: how many there are in all, their bytes, and the shape [H,W,Ch] of an image."""
+
+  def __init__(self, count, size, shape):
+    self.count, self.size, self.shape = count, size, shape
+
+
 class _Kept(NamedTuple):
   """What is known of each of M files, and the map of those that could be decoded."""
   entries: list[Entry]
@@ -56,8 +63,8 @@ class _Kept(NamedTuple):
 
 
 def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tuple[int, int, int], *, cache=None,
-               key: Sequence = (), holds: Callable[[int], bool] = lambda note: True, progress: Callable | None = None
-               ) -> Decoded:
+               key: Sequence = (), holds: Callable[[int], bool] = lambda note: True, progress: Callable | None = None,
+               dry: bool = False) -> Decoded:
   """Decode files into a map.
 
   Args:
@@ -69,7 +76,9 @@ def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tupl
     key: strings and numbers that tell this map from others in the folder.
     holds: whether a file found in the cache, with this note, would be decoded to the same again.
     progress: optional; called as progress(iterable, desc=..., total=...) where something is to be decoded.
-  Raises: ValueError if the map can't be written, there is no room for it, or images are of another shape.
+    dry: decode nothing and write nothing.
+  Raises: `Undecoded` in place of decoding, with `dry`; ValueError if the map can't be written, there is no room for it,
+    or images are of another shape.
   """
   stem = _stem(key, shape)
   old = None if cache is None else _open(cache, stem, shape)
@@ -79,6 +88,10 @@ def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tupl
   todo = np.flatnonzero(source < 0).tolist()
   if old is not None and not todo and len(old.entries) == len(new.entries):
     return _decoded(old)
+  if dry and old is not None and old.entries == new.entries:  # All but those that could not be read before.
+    return _decoded(old)
+  if dry:
+    raise Undecoded(len(entries), sum(entries[i].size for i in todo), shape)
   size = math.prod(shape)
   room.need_memory(4 * size, f'one image of {shape[0]} x {shape[1]} pixels', 'set a smaller data.size')
   room.need_disk(tempfile.gettempdir() if cache is None else cache, size * len(entries),

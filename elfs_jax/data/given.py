@@ -72,13 +72,14 @@ def _all(given, is_one, made=lambda one: one):
   return [made(one) for one in found] if found is not None and len(found) and all(map(is_one, found)) else None
 
 
-def read_files(paths: Sequence[str], size: int | None = None, progress: Callable | None = None) -> dict:
+def read_files(paths: Sequence[str], size: int | None = None, progress: Callable | None = None,
+               fit: str = 'crop') -> dict:
   """The fields of a `Dataset` of image files, read as `folder` reads them; their ids are the paths as given.
 
   A row must stay the row of the list, so none is left out. Args: paths: relative ones start at the working directory.
   Raises: FileNotFoundError; ValueError where a file can't be read.
   """
-  fields = folder.read(os.getcwd(), size=size, progress=progress, names=paths)
+  fields = folder.read(os.getcwd(), size=size, progress=progress, names=paths, fit=fit)
   if fields['skipped']:
     name, reason = fields['skipped'][0]
     raise ValueError(f'images: {len(fields["skipped"])} of {len(paths)} files cannot be read ({name}: {reason}); leave '
@@ -86,7 +87,7 @@ def read_files(paths: Sequence[str], size: int | None = None, progress: Callable
   return fields
 
 
-def of_pictures(pictures: Sequence, size: int | None = None) -> dict:
+def of_pictures(pictures: Sequence, size: int | None = None, fit: str = 'crop') -> dict:
   """The fields of a `Dataset` of Pillow's pictures: as they are where all have one size, else fitted as files are."""
   from PIL import ImageOps
   upright = [ImageOps.exif_transpose(picture) for picture in pictures]
@@ -96,7 +97,7 @@ def of_pictures(pictures: Sequence, size: int | None = None) -> dict:
     return {'images': np.stack([np.asarray(picture) for picture in upright])}
   side = folder.SIZE if size is None else size
   def fitted(row, size):
-    return np.atleast_3d(decode.fit(upright[row], size))
+    return np.atleast_3d(decode.fit(upright[row], size, fit))
   return {'images': np.stack([fitted(row, side) for row in range(len(upright))]), 'decode': fitted}
 
 

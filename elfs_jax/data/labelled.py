@@ -20,8 +20,9 @@ def labelled_rows(labelled, ids: Sequence[str], root: str | None = None) -> tupl
   must be indices.
 
   Args:
-    labelled: a .csv (with a column of ids, or else `index`, and perhaps `label`), a .txt (an id or an index a line) or
-      an .npy of them; or in Python a sequence of ids or of indices, or a dict from them to labels; None for none.
+    labelled: a .csv (with a column of ids, or else `index`, and perhaps `label`; of a coreset.csv its reserve counts
+      only where it has labels), a .txt (an id or an index a line) or an .npy of them; or in Python a sequence of ids or
+      of indices, or a dict from them to labels; None for none.
     ids: [N] unique.
     root: the folder that the ids are paths in, or None.
   Returns: (int64 [m], rows in the order given; their m labels, strings from a file and whatever stands in a dict, or
@@ -68,6 +69,7 @@ def _of_file(path, ids, root):
 def _of_table(path, ids, root):
   header, rows = labels_lib.table_of(path, COLUMNS)
   label = header.index('label') if 'label' in header else None
+  rows = [row for row in rows if not _in_reserve(row, header)]
   empty = None if label is None else next(
       (i for i, row in enumerate(rows) if not ''.join(row[label:label + 1]).strip()), None)
   if empty is not None:
@@ -78,6 +80,12 @@ def _of_table(path, ids, root):
     raise ValueError(f'{path}: row {short + 1} is too short; give every row all columns')
   found = _rows(path, [row[place] for row in rows[1:]], ids, root, indices=header[place] == 'index')
   return found, None if label is None else [row[label].strip() for row in rows[1:]]
+
+
+def _in_reserve(row, header):
+  """Whether a row of a coreset.csv is of the reserve, and without a label."""
+  cells = dict(zip(header, row))
+  return 'rank' in header and cells.get('kind') == 'reserve' and not cells.get('label', '').strip()
 
 
 def _column_of_ids(path, header, rows, ids, root):

@@ -25,7 +25,7 @@ def render(*, title: str, facts, tables, difficulty: np.ndarray, kept: np.ndarra
     facts: a list of (name, value).
     tables: a list of dicts with `title`, `columns`, `rows` (of strings or numbers) and perhaps `note`.
     difficulty: float [N], higher is harder; as float32 it is shown.
-    kept: int64 [n], the coreset, hardest first.
+    kept: int64 [n], the coreset, in the order in which to label.
     beta: the fraction of N dropped from the hard end.
     score_name: what `difficulty` measures, for the axis and the captions.
     pictures: the images as pictures(rows int [m], size or None) -> uint8 [m,H,W,Ch], None where there are none.
@@ -52,7 +52,7 @@ def render(*, title: str, facts, tables, difficulty: np.ndarray, kept: np.ndarra
   groups = [
     {'kind': 'hard', 'name': 'Hardest, dropped', 'count': len(hard), 'order': 'hardest first',
      'items': thumbnails(hard[:SHOWN])},
-    {'kind': 'kept', 'name': 'Kept', 'count': len(kept), 'order': 'spread over all kept, hardest first',
+    {'kind': 'kept', 'name': 'Kept', 'count': len(kept), 'order': 'spread over all kept, in the order to label',
      'items': thumbnails(kept[np.unique(np.linspace(0, len(kept) - 1, SHOWN).round().astype(int))])},
     {'kind': 'rest', 'name': 'Easier, dropped' if easier else 'Others, not chosen', 'count': len(rest),
      'order': 'easiest first', 'items': thumbnails(rest[::-1][:SHOWN])},

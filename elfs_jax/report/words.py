@@ -4,6 +4,8 @@ from typing import Any
 
 COLUMNS = ('trained on', 'examples', 'mean', 'spread', '95 % interval')
 ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
+FITS = {'crop': 'seen without their ends, which are cut off; data.fit=pad or stretch shows all of them',
+        'pad': 'seen whole, with grey beside them', 'stretch': 'seen whole, out of proportion'}
 
 
 def encoders(names: Sequence[str], why: str) -> str:
@@ -44,6 +46,12 @@ def choice(count: int, n: int, how: Any, beta: float | None, judged: Mapping[str
   return line if judged is None else f'{line}\n{judgement(judged)}'
 
 
+def begun(rows: int, count: int) -> str:
+  """One line on the `rows` that were handed out before, with which a choice of `count` begins."""
+  return f'  they are the first of the {rows} handed out before' if count < rows else (
+      f'  they begin with the {rows} handed out before')
+
+
 def copies(n: int, count: int, chosen: int, copies_chosen: int, duplicates: str) -> str:
   """One line on exact copies, where there are some: how many, and how many of them are chosen and why."""
   line = f'  {count} of {n} are exact copies of others'
@@ -54,9 +62,9 @@ def copies(n: int, count: int, chosen: int, copies_chosen: int, duplicates: str)
   return f'{line}; {copies_chosen} of the {chosen} chosen are, since no more than {n - count} are distinct'
 
 
-def written(workdir: Any, skipped: Sequence) -> str:
-  """Where the coreset is, and the list of files that could not be read."""
-  lines = [f'coreset in {workdir / "coreset.csv"}']
+def written(workdir: Any, skipped: Sequence, before: str | None) -> str:
+  """Where the coreset is, what an earlier one is kept as, and the list of files that could not be read."""
+  lines = [f'coreset in {workdir / "coreset.csv"}' + (f'; the one before is kept as {before}' if before else '')]
   if skipped:
     lines.insert(0, f'{len(skipped)} file{"s" * (len(skipped) > 1)} could not be read: {workdir / "skipped.csv"}')
   return '\n'.join(lines)
@@ -78,6 +86,8 @@ def judgement(judged: Mapping[str, Any]) -> str:
 
 def _rule(judged):
   """What the judge's score is and which beta it takes (`judge.best_beta`)."""
+  if judged.get('kept'):
+    return 'score: % right on clusterings that made no choice; beta stays that of the choice that was handed out before'
   taken = 'the least' if 'outlier_share' in judged else 'the published or nearest'
   return (f'score: % right on clusterings that made no choice; {taken} beta within two standard errors of the best is '
           'taken')
@@ -142,6 +152,8 @@ def facts(config: Any, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
            ('seed', str(config.seed)), ('device', f'{metrics["devices"]} x {metrics["device"]}'),
            ('skipped files', str(metrics['skipped'])),
            ('exact copies', f'{metrics["copies"]:,}, {metrics["copies_chosen"]:,} of them chosen')]
+  if metrics.get('fit'):
+    found.append(('images that are not square', FITS[metrics['fit']]))
   return found + [(name.replace('_', ' '), f'{value:.3f}') for name, value in metrics.get('quality', {}).items()]
 
 
@@ -160,7 +172,8 @@ def tables(judged: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> list
                   'note': f'The {_rule(judged)}. Forecast: {forecast(judged)}.'})
   found.append({'title': 'Time', 'columns': ['stage', 'seconds'],
                 'rows': [[name, f'{seconds:.1f}'] for name, seconds in metrics['seconds'].items()],
-                'note': 'A stage whose inputs and settings did not change is reused.'})
+                'note': 'Of the stages that this run computed; those whose inputs and settings did not change are '
+                        'reused.'})
   return found
 
 

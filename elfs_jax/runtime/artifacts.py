@@ -86,12 +86,17 @@ def write_arrays(path, arrays):
 
 def write_rows(path, columns, rows):
   """Write a .csv with a header."""
+  write_text(path, csv_text(columns, rows))
+
+
+def csv_text(columns, rows):
+  """The text of a .csv with a header."""
   text = io.StringIO()
   plain, quoted = (csv.writer(text, lineterminator='\n', quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
   for row in [columns, *rows]:
     # Python before 3.13 quotes no carriage return that is not its line's end, and every reader takes it for one.
     (quoted if any('\r' in str(cell) for cell in row) else plain).writerow(row)
-  write_text(path, text.getvalue())
+  return text.getvalue()
 
 
 def kept(path, key):

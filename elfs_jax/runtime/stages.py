@@ -36,7 +36,15 @@ class Run(NamedTuple):
   mesh: jax.sharding.Mesh
   say: Callable[[str], Any]
   progress: Callable
-  times: dict                # stage -> seconds
+  times: dict                # stage -> seconds that it took, if it was computed
+  last: str | None = None    # Where results are looked for alone: what the last one's name begins with; see `Sought`.
+
+
+class Sought(Exception):
+  """The end of a run that looks for results alone: `missing` is the first stage without one, None if all have one."""
+
+  def __init__(self, missing):
+    self.missing = missing
 
 
 class Known(NamedTuple):
@@ -75,6 +83,7 @@ def stage(run: Run, name: str, function: Callable, /, *, version: int = 1, **arg
     version: raise it when the function's result changes for the same arguments.
     arguments: of the function, by name; `Known` ones count by their fingerprint.
   Returns: a dict of arrays, or the one array; what has no axes is a number or a string.
+  Raises: `Sought`, where the run computes nothing.
   """
   start = time.monotonic()
   run.say(f'[{name}] ...')
@@ -100,6 +109,8 @@ def stage(run: Run, name: str, function: Callable, /, *, version: int = 1, **arg
     return rows.kept()
 
   kept = hosts.from_lead(reuse)
+  if run.last is not None and (kept is None or name.startswith(run.last)):
+    raise Sought(name if kept is None else None)
   if kept is not None:
     arrays = kept
   elif 'mesh' in asked:
@@ -109,7 +120,7 @@ def stage(run: Run, name: str, function: Callable, /, *, version: int = 1, **arg
     arrays = hosts.from_lead(lambda: keep(compute()))
   if kept is None:
     hosts.from_lead(checkpoint.clear)  # Not before the stage is kept.
-  run.times[name] = time.monotonic() - start
+    run.times[name] = time.monotonic() - start
   run.say(f'[{name}] ' + ('reused' if kept is not None else f'done in {run.times[name]:.1f} s'))
   plain = {n: value if value.ndim else value.item() for n, value in arrays.items()}
   return plain['result'] if set(plain) == {'result'} else plain

@@ -1,5 +1,6 @@
 """The workdir: which data its results are of, the lock that one run holds, and the artifacts at the end."""
 import contextlib
+import csv
 import json
 import os
 import pathlib
@@ -11,10 +12,11 @@ from typing import Any
 import filelock
 import numpy as np
 
-from elfs_jax.runtime import artifacts, hosts
+from elfs_jax.runtime import artifacts, handed, hosts
+from elfs_jax.runtime.lists import path_of
 
-STALE = 'coreset.csv', 'skipped.csv', 'metrics.json', 'report.html'  # Gone before a new choice is written.
-RESULTS = (*STALE, 'coreset.npy', 'embeddings.npy', 'pseudo_labels.npy', 'scores.npz')
+STALE = 'items.csv', 'skipped.csv', 'metrics.json', 'report.html'  # Gone before a new choice is written.
+RESULTS = ('coreset.csv', *STALE, 'holdout.csv', 'coreset.npy', 'embeddings.npy', 'pseudo_labels.npy', 'scores.npz')
 # The files of each folder of a workdir, as a pattern: what `artifacts.write` and the map of images put there.
 OWN = {'.': '|'.join(map(re.escape, ('config.json', *RESULTS, 'runs.csv', 'benchmark.md', 'benchmark.png'))),
        'stages': r'\w+\.npz', 'images': r'images-[0-9a-f]{16}\.np[yz]'}
@@ -116,40 +118,66 @@ def _words(source):
   return source['name'] + (f' ({source["path"]})' if source['path'] else '')
 
 
-def _write_config(workdir, source, settings, root=None):
-  config = {'source': source, 'root': None if root is None else str(root)} | settings
+def _write_config(workdir, source, settings, root=None, choice=None):
+  config = {'source': source, 'root': None if root is None else str(root), 'choice': choice} | settings
   artifacts.write_text(workdir / 'config.json', json.dumps(config, indent=2))
 
 
-def write(workdir: pathlib.Path, source: Mapping[str, Any], settings: Mapping[str, Any], *, ids: Sequence[str],
+def write(workdir: pathlib.Path, source: Mapping[str, Any], settings: Mapping[str, Any], *, choice: Mapping[str, Any],
           indices: np.ndarray, embeddings: np.ndarray, pseudo_labels: np.ndarray, scores: Mapping[str, np.ndarray],
-          skipped: Sequence[tuple[str, str]], root: pathlib.Path | None) -> None:
+          skipped: Sequence[tuple[str, str]], root: pathlib.Path | None, lists: Callable[[], tuple[str, str]]
+          ) -> str | None:
   """The artifacts of a choice, `coreset.csv` last, so that its presence means that the rest is there.
 
-  What was there of an earlier choice goes first. Args: indices: int64 [n]; embeddings: float32 [N,D]; pseudo_labels:
-  int32 [N]; scores: name -> float32 [N]; skipped: (path, reason) of files that could not be read;
-  root: the folder that the ids are paths in, None where they are not.
+  What was there of an earlier choice goes first; its `coreset.csv` is kept under its date where the new one differs.
+
+  Args: choice: what `handed.read` asks of it; indices: int64 [n]; embeddings: float32 [N,D]; pseudo_labels: int32 [N];
+    scores: name -> float32 [N]; skipped: (path, reason) of files that could not be read; root: the folder that the ids
+    are paths in, None where they are not; lists: () -> the texts of coreset.csv and items.csv.
+  Returns: the name under which an earlier `coreset.csv` is kept, or None.
   """
-  hosts.from_lead(lambda: _write(workdir, source, settings, ids, indices, embeddings, pseudo_labels, scores, skipped,
-                                 root))
+  return hosts.from_lead(lambda: _write(workdir, source, settings, choice, indices, embeddings, pseudo_labels, scores,
+                                        skipped, root, lists))
 
 
-def _write(workdir, source, settings, ids, indices, embeddings, pseudo_labels, scores, skipped, root):
+def _write(workdir, source, settings, choice, indices, embeddings, pseudo_labels, scores, skipped, root, lists):
+  coreset, items = lists()
+  before = handed.keep(workdir, coreset)
   for stale in STALE:
     (workdir / stale).unlink(missing_ok=True)
-  _write_config(workdir, source, settings, root)
+  _write_config(workdir, source, settings, root, choice)
   artifacts.write_array(workdir / 'embeddings.npy', embeddings)
   artifacts.write_array(workdir / 'pseudo_labels.npy', pseudo_labels)
   artifacts.write_arrays(workdir / 'scores.npz', {**scores, 'pseudo_label': pseudo_labels})
   artifacts.write_array(workdir / 'coreset.npy', indices)
   if skipped:
     artifacts.write_rows(workdir / 'skipped.csv', ['path', 'reason'], skipped)
-  names = sorted(scores)
-  rows = []
-  for rank, i in enumerate(indices.tolist()):
-    values = [repr(float(scores[name][i])) for name in names]
-    rows.append([rank, i, ids[i], int(pseudo_labels[i]), *values])
-  artifacts.write_rows(workdir / 'coreset.csv', ['rank', 'index', 'id', 'pseudo_label', *names], rows)
+  artifacts.write_text(workdir / 'items.csv', items)
+  artifacts.write_text(workdir / 'coreset.csv', coreset)
+  return before
+
+
+def holdout_in(workdir: pathlib.Path) -> list[str]:
+  """The ids that an earlier run held out, in order; the same on every host. Raises: ValueError."""
+  return hosts.from_lead(lambda: _holdout_in(workdir / 'holdout.csv'))
+
+
+def _holdout_in(file):
+  if not file.is_file():
+    return []
+  with open(file, newline='', encoding='utf-8') as text:
+    rows = list(csv.DictReader(text))
+  if not all(row.get('id') for row in rows):
+    raise ValueError(f'{file}: has no column id as elfs_jax wrote it; bring it back, or delete it to hold out anew')
+  return [row['id'] for row in rows]
+
+
+def write_holdout(workdir: pathlib.Path, ids: Sequence[str], root: str | None,
+                  root_url: str | None = None) -> None:
+  """holdout.csv: `id` and `path` of the held-out examples; nothing where there are none."""
+  if ids:
+    rows = [[name, '' if root is None else path_of(name, root, root_url)] for name in ids]
+    hosts.from_lead(lambda: artifacts.write_rows(workdir / 'holdout.csv', ['id', 'path'], rows))
 
 
 def write_report(workdir: pathlib.Path, metrics: Mapping[str, Any], page: Callable[[], str]) -> None:

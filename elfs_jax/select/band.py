@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elfs_jax.select.candidates import Candidates, choosable, labelled_rows, new_count
-from elfs_jax.select.order import hardness_order
 
 STRATA = 50  # As published.
 
@@ -71,7 +70,8 @@ def easiest(difficulty: ArrayLike, budget: int | float | str, *, labelled: Array
   return left[len(left) - count:]
 
 
-# The same with the signature that `select.METHODS` asks for. To them copies are like rows that have labels.
+# The same with the signature that `select.METHODS` asks for, in the order in which to label. To them copies are like
+# rows that have labels.
 
 def choose_double_end(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
   return double_end(candidates.difficulty, budget, beta, labelled=candidates.closed)
@@ -83,9 +83,7 @@ def choose_stratified(candidates: Candidates, budget: int, beta: float | None, *
 
 
 def choose_random(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
-  order = hardness_order(candidates.difficulty)
-  drawn = random(len(order), budget, seed=seed, labelled=candidates.closed)
-  return order[np.isin(order, drawn)]
+  return random(len(candidates.difficulty), budget, seed=seed, labelled=candidates.closed)
 
 
 def choose_hardest(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
@@ -93,4 +91,4 @@ def choose_hardest(candidates: Candidates, budget: int, beta: float | None, *, s
 
 
 def choose_easiest(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
-  return easiest(candidates.difficulty, budget, labelled=candidates.closed)
+  return easiest(candidates.difficulty, budget, labelled=candidates.closed)[::-1]  # So that each prefix is as easy.

@@ -19,15 +19,23 @@ class Candidates(NamedTuple):
   groups: ArrayLike = ()   # int [N], a number for each group of copies, of which one is chosen; empty: there are none
 
   @property
+  def stand(self) -> NDArray[np.int64]:
+    """The row that stands for each one's group of copies, a labelled one before others, else the first: int64 [N]."""
+    rows = np.arange(len(self.difficulty))
+    if not len(self.groups):
+      return rows
+    known = labelled_rows(self.labelled, len(rows))
+    in_turn = np.concatenate([known, np.delete(rows, known)])
+    _, first, group = np.unique(np.asarray(self.groups)[in_turn], return_index=True, return_inverse=True)
+    stand = np.empty(len(rows), np.int64)
+    stand[in_turn] = in_turn[first[group]]
+    return stand
+
+  @property
   def copies(self) -> NDArray[np.int64]:
     """The copies of a labelled row, and of others all but the first of a group: rows in rising order."""
-    if not len(self.groups):
-      return np.zeros(0, np.int64)
-    n = len(self.groups)
-    known = labelled_rows(self.labelled, n)
-    in_turn = np.concatenate([known, np.delete(np.arange(n), known)])  # The labelled ones stand for their groups.
-    stand = in_turn[np.unique(np.asarray(self.groups)[in_turn], return_index=True)[1]]
-    return np.setdiff1d(np.arange(n), np.concatenate([stand, known]))
+    stand = self.stand
+    return np.setdiff1d(np.flatnonzero(stand != np.arange(len(stand))), labelled_rows(self.labelled, len(stand)))
 
   @property
   def closed(self) -> NDArray[np.int64]:
@@ -101,8 +109,14 @@ def choosable(difficulty: ArrayLike, budget: int | float | str, beta: float,
   return left, count
 
 
+def room(candidates: Candidates, beta: float | None) -> int:
+  """How many may be chosen, copies and the labelled left out, without the beta * N hardest."""
+  cut = 0 if beta is None else floor_count(beta, len(candidates.difficulty))
+  return len(np.setdiff1d(hardness_order(candidates.difficulty)[cut:], candidates.closed))
+
+
 def with_room(candidates: Candidates, budget: int, beta: float | None) -> float | None:
-  """The beta to use where there are groups of copies: lower, if else a copy were chosen or there were no room.
+  """The beta that is used where there are groups of copies: lower, if else a copy were chosen or there were no room.
 
   Without groups it is the beta given, and what has no room is an error of the method's.
   """

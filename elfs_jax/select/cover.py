@@ -4,12 +4,11 @@ import heapq
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from elfs_jax.budget import floor_count
 from elfs_jax.select.candidates import Candidates, choosable, labelled_rows
 from elfs_jax.select.order import hardness_order
 
 BALANCE = 0.5  # How much rare pseudo-classes count beyond their number, unless the user says: `class_weights`.
-LEAST_SHARE = 0.5  # A group gets at least this part of what a random choice would give it.
+LEAST_SHARE = 0.5  # A group gets at least this part of what a random choice would give it, at any time.
 LEAST_SLACK = 0.1  # Of the mean: what there is to cover of each, in a crowd of exact copies too.
 DIGITS = 9  # Two that have only each other gain the same in `greedy_cover`, whatever the last bits say.
 
@@ -27,11 +26,12 @@ def coverage(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike,
   greedy, exact; ties to the harder). Of more than k exact copies no slack would be left, so it is at least
   `least_slack` of its mean. The beta * N hardest are not chosen, since their labels teach least, but are to be covered
   like the rest. A few can stand for a crowd of near copies, but what is trained on the few alone may not learn them: so
-  no group gets less than `least_share` of its share of the budget, as far as so many of it may be chosen.
+  a group that has less than `least_share` of its share of what is chosen so far is served first, while it has any that
+  may be chosen; of several such groups the best.
 
-  Labelled rows count as chosen first: they cover what they would have covered, and they count towards the minimum of
-  their group, which is a share of them and the budget together. So to choose 100, label them and choose 100 more gives
-  the same 200 as to choose 200 at once, unless the first 100 were needed for the minima of 100.
+  Each step hangs on the steps before alone, so of two budgets the larger choice begins with the smaller one. Labelled
+  rows count as chosen first: they cover what they would have covered, and they count towards the share of their group.
+  So to choose 100, label them and choose 100 more gives the same as to choose 200 at once.
 
   Args:
     neighbors: int [N,k], the nearest others of each, best first; -1 where there is none.
@@ -42,19 +42,9 @@ def coverage(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike,
     labelled: int [m], rows that are labelled already, in any order.
     copies: int [c], rows that may not be chosen either, but are to be covered like the rest.
     least_share, least_slack: as above, from 0 to 1.
-  Returns: int64 [n], hardest first. Raises: as `double_end`, and ValueError for shapes that do not fit.
+  Returns: int64 [n], in the order in which to label, best first. Raises: as `double_end`, and ValueError for shapes
+    that do not fit.
   """
-  chosen = coverage_order(neighbors, similarity, difficulty, budget, beta, weight=weight, groups=groups,
-                          labelled=labelled, copies=copies, least_share=least_share, least_slack=least_slack)
-  order = hardness_order(difficulty)
-  return order[np.isin(order, chosen)]
-
-
-def coverage_order(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike, budget: int | float | str,
-                   beta: float, *, weight: ArrayLike | None = None, groups: ArrayLike | None = None,
-                   labelled: ArrayLike = (), copies: ArrayLike = (), least_share: float = LEAST_SHARE,
-                   least_slack: float = LEAST_SLACK) -> NDArray[np.int64]:
-  """The choice of `coverage` in the order in which it is made: int64 [n]. Arguments and errors as there."""
   order = hardness_order(difficulty)
   n = len(order)
   free, count = choosable(difficulty, budget, beta, np.union1d(labelled_rows(labelled, n), labelled_rows(copies, n)))
@@ -68,10 +58,10 @@ def coverage_order(neighbors: ArrayLike, similarity: ArrayLike, difficulty: Arra
     raise ValueError(f'groups must be [N] with N={n}, got shape {groups.shape}')
   _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
   known = labelled_rows(labelled, n)
-  minimum = _minimum(groups, sizes, known, free, count, least_share)
   slack = 1 - similarity[:, -1].astype(np.float64)
   floor = 1 - np.maximum(slack, least_slack * slack.mean())
-  return greedy_cover(neighbors, similarity, floor, free, known, np.argsort(order), weight, count, groups, minimum)
+  shares = least_share * sizes / n
+  return greedy_cover(neighbors, similarity, floor, free, known, np.argsort(order), weight, count, groups, shares)
 
 
 def choose_coverage(candidates: Candidates, budget: int, beta: float | None, *, seed, balance: float,
@@ -105,7 +95,7 @@ def judge_weights(pseudo_labels: ArrayLike, balance: float, *, alike: float = BA
   return class_weights(pseudo_labels, max(0.0, (balance - alike) / (1 - alike)))
 
 
-def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count, groups, minimum) -> NDArray[np.int64]:
+def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count, groups, shares) -> NDArray[np.int64]:
   """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower rank.
 
   Args:
@@ -118,8 +108,8 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
     weight: float [N], what the cover of each counts.
     count: how many to choose.
     groups: int [N], in 0..G-1.
-    minimum: int [G], how many each group gets at least, and no more than `free` has of it. Where they are more than
-      `count` in all, the best of groups that lack some are chosen.
+    shares: float [G], the part of all that are chosen, known ones too, which a group gets at least: where one has fewer
+      and any are free, the best of such groups is chosen.
   Returns: int64 [count], in the order of choice. See `coverage` for what is maximised.
   """
   n = len(neighbors)
@@ -134,28 +124,39 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
   # Gains only fall, so one of an earlier moment is an upper bound. `exact_at` says when a row's gain was last exact:
   # with so many chosen. These gains are those before anything is chosen, so with rows known none is exact yet.
   exact_at = np.full(n, -1 if len(known) else 0)
-  heap = [(-gain[j], rank[j], j) for j in np.sort(free).tolist()]
-  heapq.heapify(heap)
-  chosen = []
-  lacking = minimum.copy()
-  spare = count - lacking.sum()  # What is not kept for a group; below 0 where they lack more than the budget.
-  while len(chosen) < count:
-    j = heap[0][2]
-    rows = slice(ends[j], ends[j + 1])
-    if not lacking[groups[j]] and spare <= 0:
-      heapq.heappop(heap)
-    elif exact_at[j] == len(chosen):  # It leads and is exact, so no other gains more.
-      heapq.heappop(heap)
-      chosen.append(j)
-      if lacking[groups[j]]:
-        lacking[groups[j]] -= 1
+  # A heap of all, and one of each group for when it lacks; what one of them chose or made exact, the others find out.
+  everything = sorted((-gain[j], rank[j], j) for j in free.tolist())  # Sorted lists are heaps.
+  of_group = [[] for _ in shares]
+  for entry in everything:
+    of_group[groups[entry[2]]].append(entry)
+  taken, chosen = np.zeros(n, bool), []
+
+  def lead(heap):
+    """The entry that leads a heap, exact: no other in it gains more."""
+    while True:
+      j = heap[0][2]
+      rows = slice(ends[j], ends[j + 1])
+      if taken[j]:
+        heapq.heappop(heap)
+      elif exact_at[j] == len(chosen):
+        return heap[0]
       else:
-        spare -= 1
-      cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
-    else:
-      left = float(np.maximum(value[rows] - cover[covered[rows]], 0).sum())
-      heapq.heapreplace(heap, (-round(left, DIGITS), rank[j], j))
-      exact_at[j] = len(chosen)
+        left = float(np.maximum(value[rows] - cover[covered[rows]], 0).sum())
+        heapq.heapreplace(heap, (-round(left, DIGITS), rank[j], j))
+        exact_at[j] = len(chosen)
+
+  has = np.bincount(groups[known], minlength=len(shares))
+  left = np.bincount(groups[free], minlength=len(shares))
+  while len(chosen) < count:
+    least = np.floor(shares * (len(known) + len(chosen) + 1) + 1e-9)
+    lacking = np.flatnonzero((has < least) & (left > 0))
+    j = min(lead(of_group[g]) for g in lacking)[2] if len(lacking) else lead(everything)[2]
+    rows = slice(ends[j], ends[j + 1])
+    cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
+    taken[j] = True
+    chosen.append(j)
+    has[groups[j]] += 1
+    left[groups[j]] -= 1
   return np.array(chosen, np.int64)
 
 
@@ -172,16 +173,6 @@ def _covers(neighbors, similarity, floor, weight, by_rows):
   value = np.append(value[keep], (1 - floor[own]) * weight[own])
   order = np.argsort(by, kind='stable')
   return covered[order], by[order], value[order]
-
-
-def _minimum(groups, sizes, known, free, count, least_share):
-  """How many new ones each group gets at least: int [G]. The known ones of it count, and it has no more than are free.
-  """
-  total = len(known) + count
-  share = [floor_count(least_share * total / len(groups), size) for size in sizes]
-  known_sizes = np.bincount(groups[known], minlength=len(sizes))
-  free_sizes = np.bincount(groups[free], minlength=len(sizes))
-  return np.clip(share - known_sizes, 0, free_sizes)
 
 
 def _weights(weight, n):

@@ -13,8 +13,11 @@ also have `decode`, (row, size) -> uint8 [size,size,Ch], and `content`, a finger
   value_range, max_pixels: as `folder.read` has them.
   progress: None, or called as progress(iterable, desc=..., total=...).
   cache: a folder for decoded images, or None.
+  fit: how a picture of another shape becomes a square, one of `decode.FITS`.
+  dry: decode no file, but raise `files.Undecoded` where some are to be decoded.
 """
 import inspect
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -103,3 +106,14 @@ def read(source: str, **arguments) -> dict:
   function = table.load(table.look_up(SOURCES, 'data.name', source).function)
   named = inspect.signature(function).parameters
   return function(**{key: value for key, value in arguments.items() if key in named})
+
+
+def reading(name: str, path=None) -> str:
+  """One line on what is about to be read; of a folder with the number of its image files, as far as they are counted
+  in a moment.
+  """
+  if path is None or name != 'folder' or not os.path.isdir(os.path.expanduser(path)):
+    return f'reading {name}' + (f' from {path}' if path is not None else '')
+  from elfs_jax.data.sources import folder
+  count, whole = folder.count(path)
+  return f'reading {path}: {"" if whole else "more than "}{count:,} image files'

@@ -3,6 +3,7 @@ import collections
 import os
 import pathlib
 import re
+import time
 
 import numpy as np
 
@@ -22,8 +23,8 @@ ARRAYS = '.npz .npy'.split()
 
 
 def read(path, *, size=None, value_range=None, max_pixels=None, progress=None, cache=None, labels=None, test='none',
-         names=None) -> dict:
-  """Decode every image of a folder to RGB: the shorter side becomes `size` pixels, then the centre is cut out.
+         names=None, fit='crop', dry=False) -> dict:
+  """Decode every image of a folder to RGB, a square of `size` pixels.
 
   With `test` auto, a folder whose images all lie in train/ and test/ (or valid/, or all three; `parts.of`) is chosen
   from in one part and tested on in the other. Test images are read only where the folders are their labels.
@@ -39,6 +40,8 @@ def read(path, *, size=None, value_range=None, max_pixels=None, progress=None, c
     labels: `folders` where they are the labels, or anything else.
     test: auto, or none: all images are chosen from.
     names: the files to read, paths that are absolute or start at the folder; default all images in it.
+    fit: how a picture of another shape becomes a square, one of `decode.FITS`.
+    dry: decode nothing; see `files.decode_all`.
   Returns: a dict of `images` uint8 [N,size,size,3], a memory map; `ids` [N], paths relative to the folder and sorted;
     `skipped`, a list of (path, reason) of files that are no images or are cut short; `notes`, `root`, `decode`,
     `content`; with a test set `test_images` and `test_ids`.
@@ -53,8 +56,9 @@ def read(path, *, size=None, value_range=None, max_pixels=None, progress=None, c
   def holds(note):
     kind = ranges.kind_of_code(note)
     return kind is None or note == ranges.code(kind, span(kind))
-  found = files.decode_all(entries, lambda i: _row(root, entries[i], size, span, max_pixels), (size, size, 3),
-                           cache=cache, key=('folder', os.path.realpath(root)), holds=holds, progress=progress)
+  how = {'max_pixels': max_pixels, 'how': fit}
+  found = files.decode_all(entries, lambda i: _row(root, entries[i], size, span, how), (size, size, 3), cache=cache,
+                           key=('folder', os.path.realpath(root), fit), holds=holds, progress=progress, dry=dry)
   skipped = [(_printable(name), reason) for name, reason in found.skipped]
   if found.images is None:
     raise ValueError(f'{path}: none of {len(entries)} image files can be read ({skipped[0][0]}: {skipped[0][1]}); '
@@ -65,7 +69,7 @@ def read(path, *, size=None, value_range=None, max_pixels=None, progress=None, c
     raise ValueError(f'{path}: none of the images to choose from can be read ({skipped[0][0]}: {skipped[0][1]})')
   ids = [name for name, _, _ in kept]
   def anew(row, size):
-    return _decode_again(root / ids[row], kept[row].size, found.digests[row], size, span, max_pixels)
+    return _decode_again(root / ids[row], kept[row].size, found.digests[row], size, span, how)
   notes += [f'files left out by the ending of their names: {left_out}'] if left_out else []
   content = files.fingerprint(ids[:count], [entry.size for entry in kept[:count]], found.digests[:count],
                               (size, size, 3), found.notes[:count])
@@ -170,6 +174,20 @@ def _refuse(path, root):
   raise FileNotFoundError(f'{path}: no such folder; set data.path to a folder of images')
 
 
+def count(path, seconds: float = 0.3) -> tuple[int, bool]:
+  """How many image files lie in a folder and below, by their names, and whether all could be counted in this time.
+
+  Linked folders are left out.
+  """
+  found, end = 0, time.monotonic() + seconds
+  for _, folders, names in os.walk(os.path.expanduser(path)):
+    folders[:] = [name for name in folders if not name.startswith('.')]
+    found += sum(not name.startswith('.') and os.path.splitext(name)[1].lower() in EXTENSIONS for name in names)
+    if time.monotonic() > end:
+      return found, False
+  return found, True
+
+
 def _entry(file, root):
   try:
     stat = file.stat()
@@ -185,7 +203,7 @@ def _named(root, name):
   return files.Entry(name, stat.st_size, stat.st_mtime_ns)
 
 
-def _row(root, entry, size, span, max_pixels):
+def _row(root, entry, size, span, how):
   """Read and decode one file. Its note says of what kind it is, and the range by which it was read."""
   digest, note = b'', [0]
   def asked(kind):
@@ -196,7 +214,7 @@ def _row(root, entry, size, span, max_pixels):
     with decode.FILES.hold(entry.size):
       content = decode.file_content(root / entry.name)
       digest = decode.digest(content)
-      return files.Row(decode.decode(content, size, asked, max_pixels), digest, note[0])
+      return files.Row(decode.decode(content, size, asked, **how), digest, note[0])
   except Exception as error:  # Pillow's plugins raise nearly anything on a broken file.
     reason, heif = decode.reason_of(error), entry.name.lower().endswith(HEIF)
     if heif:
@@ -205,13 +223,13 @@ def _row(root, entry, size, span, max_pixels):
     return files.Row(digest=b'' if heif or decode.may_pass(error) else digest, reason=reason)
 
 
-def _decode_again(file, bytes_, digest, size, span, max_pixels):
+def _decode_again(file, bytes_, digest, size, span, how):
   """A file at another size. Raises: ValueError if it is not what it was."""
   try:
     with decode.FILES.hold(bytes_):
       content = decode.file_content(file)
       if decode.digest(content) == digest.tobytes():
-        return decode.decode(content, size, span, max_pixels)
+        return decode.decode(content, size, span, **how)
     reason = 'it has changed'
   except Exception as error:
     reason = decode.reason_of(error)

@@ -13,14 +13,14 @@ HUB = 'https://huggingface.co'
 READERS = {'.parquet': 'parquet', '.tar': 'webdataset'}  # Of single files.
 
 
-def read(name, *, size=None, progress=None, cache=None, test='auto') -> dict:
+def read(name, *, size=None, progress=None, cache=None, test='auto', fit='crop', dry=False) -> dict:
   """The images of a data set, and the labels that come with it. The columns are found by their types.
 
   Args:
     name: `hf:NAME` or `hf:NAME:CONFIG` of the hub, or `hf:` and a path: of what `save_to_disk` wrote, of a folder that
       `datasets.load_dataset` reads, or of one .parquet or .tar file.
     size: as `folder.read` has it; default 64, or the shorter side of the first image where that is less.
-    progress, cache: as `folder.read` has them.
+    progress, cache, fit, dry: as `folder.read` has them.
     test: auto: of parts such as train and test, what `parts.of` says; none: all are chosen from.
   Returns: as `folder.read`, `ids` such as train/17; with a column of classes `labels`, `class_names`, `test_labels`.
   Raises: ValueError in one line where the library or the data set can't be had, or no column holds images.
@@ -32,16 +32,16 @@ def read(name, *, size=None, progress=None, cache=None, test='auto') -> dict:
   ids = [f'{part}/{i}' for part in (*parts.pool, *parts.test) for i in range(len(splits[part]))]
   side = int(size or min(folder.SIZE, _shorter_side(data[0][image])))
   def one(row):
-    return _row(data[row], image, label, side)
+    return _row(data[row], image, label, side, fit)
   made = 0 if cache is None else _stamp(data)
   found = files.decode_all([files.Entry(row, 0, made) for row in ids], one, (side, side, 3), cache=cache,
-                           key=('hf', name, image), progress=progress)
+                           key=('hf', name, image, fit), progress=progress, dry=dry)
   count = int((found.rows < sum(len(splits[part]) for part in parts.pool)).sum())
   if not count:
     raise ValueError(f'data.name={name!r}: none of its images can be read ({found.skipped[0][1]})')
   kept = [ids[row] for row in found.rows]
   fields = {'images': found.images[:count], 'ids': kept[:count], 'skipped': found.skipped, 'notes': [note],
-            'decode': lambda row, size: decode.decode(_content(data[int(found.rows[row])][image]), size),
+            'decode': lambda row, size: decode.decode(_content(data[int(found.rows[row])][image]), size, how=fit),
             'content': files.fingerprint(kept[:count], [0] * count, found.digests[:count], (side, side, 3))}
   if label and found.notes[:count].min() >= 0:
     fields |= {'labels': found.notes[:count], 'class_names': class_names}
@@ -116,12 +116,12 @@ def _content(value):
   return decode.file_content(value['path']) if value['bytes'] is None else value['bytes']
 
 
-def _row(example, image, label, side):
+def _row(example, image, label, side, fit):
   digest, note = b'', -1 if label is None or example[label] is None else example[label]
   try:
     content = _content(example[image])
     digest = decode.digest(content)
-    return files.Row(decode.decode(content, side), digest, note)
+    return files.Row(decode.decode(content, side, how=fit), digest, note)
   except Exception as error:  # Pillow's plugins raise nearly anything on a broken file.
     return files.Row(digest=digest, note=note, reason=decode.reason_of(error))
 

@@ -6,30 +6,31 @@ import pathlib
 from elfs_jax.data import decode, files
 
 
-def read(name, tfds_name, split, test_split, path=None, *, size=None, progress=None, cache=None) -> dict:
+def read(name, tfds_name, split, test_split, path=None, *, size=None, progress=None, cache=None,
+         fit='crop', dry=False) -> dict:
   """The images and labels of a data set, and its test set's.
 
   Args:
     name: ours; tfds_name: theirs; split, test_split: the split to choose from and the one to test on.
     path: their data_dir; default what they take.
-    size: side in pixels that images are resized to (the shorter side) and cut to; default: as they are.
-    progress, cache: as `folder.read` has them.
+    size: side in pixels of the squares that images become; default: as they are.
+    progress, cache, fit, dry: as `folder.read` has them.
   Raises: ValueError where the library or the data set is missing.
   """
   builder, sources = _open(name, tfds_name, (split, test_split), path)
   made = 0 if cache is None else _stamp(builder)
-  key = ('tfds', tfds_name, getattr(builder, 'data_path', path))
+  key = ('tfds', tfds_name, getattr(builder, 'data_path', path), fit)
   fields = {'class_names': list(builder.info.features['label'].names)}
   for prefix, part, source in zip(('', 'test_'), (split, test_split), sources):
-    shape = _square(source[0]['image'], size).shape
+    shape = _square(source[0]['image'], size, fit).shape
     entries = [files.Entry(str(i), 0, made) for i in range(len(source))]
-    found = files.decode_all(entries, functools.partial(_row, source, size), shape, cache=cache, key=(*key, part),
-                             progress=progress)
+    found = files.decode_all(entries, functools.partial(_row, source, size, fit), shape, cache=cache, key=(*key, part),
+                             progress=progress, dry=dry)
     fields |= {f'{prefix}images': found.images, f'{prefix}labels': found.notes}
     if not prefix:
       fields['content'] = files.fingerprint([entry.name for entry in entries], [0] * len(entries), found.digests, shape)
   def anew(row, size):
-    return decode.resize(sources[0][row]['image'], size)
+    return decode.resize(sources[0][row]['image'], size, fit)
   return fields | {'decode': anew}
 
 
@@ -58,13 +59,13 @@ def _stamp(builder):
   return int.from_bytes(hashlib.sha256(repr(listed).encode()).digest()[:7])
 
 
-def _row(source, size, i):
+def _row(source, size, fit, i):
   example = source[i]
-  return files.Row(_square(example['image'], size), decode.digest(example['image']), int(example['label']))
+  return files.Row(_square(example['image'], size, fit), decode.digest(example['image']), int(example['label']))
 
 
-def _square(image, size):
-  return image if size is None else decode.resize(image, int(size))
+def _square(image, size, fit):
+  return image if size is None else decode.resize(image, int(size), fit)
 
 
 # Our names: theirs, the split to choose from and the test split.
@@ -74,7 +75,7 @@ stl10 = functools.partial(read, 'stl10', 'stl10', 'train', 'test')
 svhn = functools.partial(read, 'svhn', 'svhn_cropped', 'train', 'test')
 
 
-def imagenet(path=None, *, size=None, progress=None, cache=None) -> dict:
+def imagenet(path=None, *, size=None, progress=None, cache=None, fit='crop', dry=False) -> dict:
   """ImageNet, whose images are of unequal size: by default at 160 pixels."""
   return read('imagenet', 'imagenet2012', 'train', 'validation', path, size=160 if size is None else size,
-              progress=progress, cache=cache)
+              progress=progress, cache=cache, fit=fit, dry=dry)

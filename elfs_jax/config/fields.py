@@ -1,29 +1,15 @@
-"""The settings of a run: each field with its default, what it means and what it may be.
-
-`configs/*.py` start from `get_config()`; `elfs_jax.select_coreset` uses it as it is: the fast recipe, for two CPU
-cores. `None` means: chosen from the data, as the field's text says.
-"""
-import difflib
-import inspect
-import pathlib
-import re
-import runpy
-import textwrap
-from collections.abc import Iterator, Sequence
+"""The table of settings: each field with its default, what it means and what it may be."""
 from typing import Any, NamedTuple
-
-from ml_collections import ConfigDict, config_dict
 
 from elfs_jax import cluster, data, encoders, select
 from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
+from elfs_jax.data import decode
 from elfs_jax.data.sources import FOLDERS
 from elfs_jax.embed import scaling
 from elfs_jax.scores import SCORES
 from elfs_jax.training.initial import INITS
 from elfs_jax.training.networks import NETWORKS
 
-PACKAGE = pathlib.Path(__file__).parent
-CONFIGS = next(folder for folder in (PACKAGE / 'configs', PACKAGE.parent / 'configs') if folder.is_dir())
 MAX_WIDTH = 4096
 MAX_SEED = 2 ** 31  # scikit-learn's end at 2 ** 32, and some stages count up from it.
 
@@ -67,11 +53,14 @@ def _fields() -> dict[str, Field]:
                            'alone', path()),
       'data.labelled': Field(None, 'a file that names the examples that are labelled already: they count as covered '
                              'and are not chosen', path()),
+      'data.root_url': Field(None, 'what stands for the folder in the column path of coreset.csv, such as '
+                             'https://host/pictures/; None: absolute paths', path()),
       'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),
       'data.range': Field(None, 'of images of a folder of more than 8 bits (float, 16-bit, 32-bit): the values that '
                           'become black and white, such as 0,4095; None: found from the files', FOLDERS['range']),
       'data.max_pixels': Field(None, 'larger images of a folder are skipped; None: 179 million',
                                FOLDERS['max_pixels']),
+      'data.fit': Field('crop', 'how an image of another shape becomes a square', one_of(decode.FITS)),
 
       'data.test': Field('auto', 'of data in parts, such as a folder with train/ and test/: auto: the test set is not '
                          'chosen from, and with data.labels=folders compared on; none: all is chosen from',
@@ -116,6 +105,8 @@ def _fields() -> dict[str, Field]:
       'proxy.epochs': Field(None, 'None: about 2,400 steps, at least 10 and at most 40 epochs', whole(1, none=True)),
 
       'select.budget': Field('10%', 'how many to choose: 500 is a count, 0.1 and 10% are fractions', typed()),
+      'select.reserve': Field('10%', 'how many more to list as a reserve, for images that turn out to be of no use: a '
+                              'count, or a share of the budget; 0: none', typed()),
       'select.method': Field('coverage', 'how to choose', one_of(select.METHODS)),
       'select.score': Field('aum', 'what tells how hard an example is', one_of(SCORES)),
       'select.beta': Field('auto', 'the fraction left out at the hard end; auto: searched without labels', typed()),
@@ -123,6 +114,8 @@ def _fields() -> dict[str, Field]:
                               'for when rare kinds matter as much as common ones', number(least=0, most=1)),
       'select.duplicates': Field('one', 'of exact copies: one may be chosen, or keep: all of them',
                                  one_of(['one', 'keep'])),
+      'select.holdout': Field(None, 'so many images are held out first, at random, as a fair test set: they are never '
+                              'chosen, and holdout.csv lists them', whole(1, none=True)),
 
       'judge.betas': Field((0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5), 'the betas that auto tries',
                            number(least=0, below=1, many=True)),
@@ -144,6 +137,10 @@ def _fields() -> dict[str, Field]:
 
 
 FIELDS = _fields()
+COMMON = (  # What people set, which `--help` shows.
+    'seed', 'data.name', 'data.path', 'data.labels', 'data.labelled', 'data.size', 'data.fit', 'data.test',
+    'embed.method', 'embed.weights', 'embed.scaling', 'cluster.method', 'cluster.num_classes', 'proxy.network',
+    'select.budget', 'select.method', 'select.beta', 'select.balance', 'select.duplicates', 'evaluate.enabled')
 BENCHMARK: dict[str, Field] = {
     'benchmark.rates': Field((0.9, 0.8, 0.7), 'shares pruned', number(above=0, below=1, many=True)),
     'benchmark.methods': Field('all', 'or names, with commas between; a wrong one is answered with the list', words()),
@@ -154,145 +151,3 @@ BENCHMARK: dict[str, Field] = {
                                   one_of(['head', 'network'])),
     'benchmark.steps': Field(1000, 'of the classifier, the same for every method and rate', whole(1)),
 }
-
-
-def get_config() -> ConfigDict:
-  """The default settings, locked: an unknown field is an error."""
-  return _config(FIELDS).lock()
-
-
-def pictures() -> ConfigDict:
-  """`get_config()` for photographs and drawings, of which a mirror image shows the same thing."""
-  config = get_config()
-  config.embed.flip = config.proxy.flip = config.evaluate.flip = True
-  return config
-
-
-def benchmark() -> ConfigDict:
-  """The section `benchmark`, which configs/benchmark.py adds."""
-  return _config(BENCHMARK).benchmark
-
-
-def _config(fields):
-  config = ConfigDict()
-  for name, field in fields.items():
-    *sections, last = name.split('.')
-    part = config
-    for section in sections:
-      if section not in part:
-        part[section] = ConfigDict()
-      part = part[section]
-    part[last] = _holder(field)
-  return config
-
-
-def _holder(field):
-  """What ml_collections keeps a default in: it decides how what is typed is read.
-
-  A plain value keeps its type. An open field takes what people type: '500' is a count, '0.1' a fraction, '10%' and
-  'auto' stay words. A path is a string, so that 2024 and 1e5 are names.
-  """
-  if field.bound.kind == 'plain' and field.default is not None:
-    return field.default
-  holder = config_dict.placeholder(str if field.bound.kind == 'path' else object)
-  holder.set(field.default)
-  return holder
-
-
-def check(config: ConfigDict) -> None:
-  """Refuse a value that its field can't have. Raises: ValueError in one line."""
-  fields = FIELDS | BENCHMARK
-  for name, value in _leaves(config):
-    if name in fields and not fields[name].bound.holds(value):
-      raise ValueError(f'{name}={" ".join(repr(value).split())} {fields[name].bound.words}')
-
-
-def read_paths(config: ConfigDict) -> None:
-  """Paths typed as None become None."""
-  for name, value in list(_leaves(config)):
-    if value == 'None' and name in FIELDS and FIELDS[name].bound.kind == 'path':
-      config.update_from_flattened_dict({name: None})
-
-
-def find(given: str) -> str:
-  """The path of a settings file, by its path or by the name of a shipped one ('folder'); what follows a colon is kept.
-
-  Raises: FileNotFoundError that lists the shipped ones.
-  """
-  name, colon, argument = str(given).partition(':')
-  if pathlib.Path(name).is_file():
-    return given
-  shipped = CONFIGS / f'{name}.py'
-  if re.fullmatch(r'\w+', name) and shipped.is_file():
-    return f'{shipped}{colon}{argument}'
-  names = sorted(file.stem for file in CONFIGS.glob('*.py'))
-  raise FileNotFoundError(f'{given or "--config="}: no such settings file; give a path, or one of {", ".join(names)}')
-
-
-def read(path: str | pathlib.Path) -> ConfigDict:
-  """The config of a settings file: what its `get_config()` returns.
-
-  Args: path: a path or a name as in `find`; `FILE:NAME` calls `get_config(NAME)`, as ml_collections does.
-  Raises: FileNotFoundError, ValueError.
-  """
-  file, _, argument = find(str(path)).partition(':')
-  try:
-    module = runpy.run_path(file)
-    if 'get_config' not in module:
-      raise ValueError('it defines no get_config(): see configs/digits.py')
-    if argument and not inspect.signature(module['get_config']).parameters:
-      raise ValueError('it takes no name after a colon')
-    return module['get_config'](*[argument] * bool(argument))
-  except FileNotFoundError:
-    raise
-  except Exception as error:  # Whatever the code of a settings file may raise.
-    raise ValueError(f'--config={path}: {error or type(error).__name__}') from None
-
-
-def listing(config: ConfigDict) -> str:
-  """Every field and its value as it is typed, and what it means."""
-  fields, values, lines = FIELDS | BENCHMARK, dict(_leaves(config)), []
-  for name in [*(name for name in fields if name in values), *(name for name in values if name not in fields)]:
-    lines.append(f'  --config.{name}={values[name]}')
-    if name in fields:
-      lines += _described(fields[name])
-  return '\n'.join(lines)
-
-
-def _described(field):
-  """A field's help, and its choices: a line for each that needs words."""
-  choices = field.bound.choices
-  names = '' if any(choices.values()) or not choices else f' ({", ".join(choices)})'
-  lines = [textwrap.fill(field.help + names, 110, initial_indent=' ' * 8, subsequent_indent=' ' * 8)]
-  for name, meaning in choices.items():
-    if meaning:
-      lines.append(textwrap.fill(f'{name}: {meaning}', 110, initial_indent=' ' * 12, subsequent_indent=' ' * 16))
-  return lines
-
-
-def check_names(config: ConfigDict, argv: Sequence[str]) -> None:
-  """Refuse --config.NAME=... of a field that does not exist. Raises: ValueError that names the nearest that does."""
-  names = [name for name, _ in _leaves(config)]
-  for argument in argv:
-    found = re.match(r'--?config\.([^=]+)', argument)
-    inside = [name for name in names if found and name.startswith(f'{found[1]}.')]
-    if inside:
-      raise ValueError(f'--config.{found[1]} is a section: set its fields, such as --config.{inside[0]}')
-    if found and found[1] not in names:
-      raise ValueError(f'--config.{found[1]}: there is no such field; the nearest is --config.'
-                       + max(names, key=lambda name: _likeness(found[1], name)))
-
-
-def _likeness(typed_name, name):
-  """The last part of a name says most: a field may be looked for in another section."""
-  def ratio(a, b):
-    return difflib.SequenceMatcher(None, a, b).ratio()
-  return max(ratio(typed_name, name), 0.95 * ratio(typed_name.split('.')[-1], name.split('.')[-1]))
-
-
-def _leaves(config, prefix='') -> Iterator[tuple[str, Any]]:
-  for key, value in config.items():
-    if isinstance(value, ConfigDict) and f'{prefix}{key}' not in FIELDS:
-      yield from _leaves(value, f'{prefix}{key}.')
-    else:
-      yield f'{prefix}{key}', value

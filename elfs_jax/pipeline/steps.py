@@ -1,0 +1,144 @@
+"""Each step up to the coreset: which of the settings go to which stage, and what is said of it."""
+import functools
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from elfs_jax import cluster, copies, data, embed, encoders, judge, neighbors, proxy, select, table
+from elfs_jax.embed import scaling
+from elfs_jax.report import words
+from elfs_jax.runtime import stages
+from elfs_jax.runtime.stages import Known, stage
+from elfs_jax.scores import SCORES
+from elfs_jax.training import recipe as recipes
+
+
+def shards_of(config: ConfigDict, dataset: data.Dataset) -> int:
+  """How many logical shards the data are trained in."""
+  return recipes.shards(config.mesh.shards, len(dataset.ids))
+
+
+def embeddings_of(run, config, dataset):
+  """Embeddings float32 [N,D], the method that made them, and what does the same to further rows of given ones."""
+  if dataset.embeddings is not None:
+    return _given(run, config, dataset)
+  method = config.embed.method
+  given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': shards_of(config, dataset),
+           'neighbors': stages.on_lead(_nearest), 'count': len(dataset.ids),
+           'pixels': Known(dataset.pixels, dataset.identity)}
+  found, scores = {}, {}
+  names, why = (method,), 'as it was asked for'
+  if method == 'auto':
+    names, why = encoders.candidates(dataset.images, dataset.root)
+  run.say(words.encoders(names, why))
+  for name in names:
+    encoder, licence = table.look_up(encoders.ENCODERS, 'embed.method', name), encoders.licence_of(name)
+    if licence:
+      run.say(licence)
+    function = table.load(encoder.function)
+    arguments = table.accepted(function, config.embed, given | {'name': name})
+    found[name] = stage(run, f'embed_{name}', function, **arguments)
+    if not encoder.scaled:
+      found[name] = _scaled(run, config, name, found[name])['embeddings']
+  if len(found) > 1:
+    scores = stage(run, 'embed', embed.consistencies, candidates=found, seed=config.seed)
+  best = max(found, key=lambda name: scores.get(name, 0))
+  run.say(words.embedding(best, found[best].shape[1], scores))
+  return found[best], best, None
+
+
+def _given(run, config, dataset):
+  """As `_embed`, of the user's own embeddings."""
+  embeddings = dataset.embeddings
+  run.say(words.embedding('given', embeddings.shape[1], {}))
+  if config.embed.method == 'given':
+    return embeddings, 'given', lambda rows: rows
+  tamed, kept, said = stages.on_each(lambda: scaling.tamed(embeddings, config.embed.wide))
+  for line in said:
+    run.say(line)
+  made = _scaled(run, config, 'given', tamed if said else Known(embeddings, dataset.identity))
+  transform = scaling.Transform(made['mean'], made.get('weights'), made.get('radius'))
+  return made['embeddings'], 'given', lambda rows: transform(rows[:, kept])
+
+
+def _scaled(run, config, name, features):
+  made = stage(run, f'scale_{name}', scaling.scaled, embeddings=features, scaling=config.embed.scaling,
+               components=config.embed.components, seed=config.seed)
+  run.say(words.scaling(made['scaling'], scaling.SCALINGS[made['scaling']].help,
+                        dict(zip(scaling.SCALINGS, made['agreements'], strict=True))))
+  return made
+
+
+def copies_of(run, dataset, embeddings):
+  """The groups of copies: int32 [N], by the images, or without any by the embeddings as they were given."""
+  known = None if dataset.images is None else Known(dataset.images, dataset.identity)
+  return stage(run, 'copies', copies.groups, images=known,
+               embeddings=embeddings if known else Known(dataset.embeddings, dataset.identity))
+
+
+def _nearest(embeddings, k):
+  """The k nearest others of each: int32 [N,k]."""
+  return neighbors.knn(embeddings, k)[0]
+
+
+def clusters_of(run, config, embeddings, near):
+  """Pseudo-labels int32 [N], and the number of clusters that was asked for or guessed."""
+  settings = config.cluster
+  classes = settings.num_classes
+  if classes is None:
+    classes = stage(run, 'num_classes', cluster.estimate_num_classes, embeddings=embeddings, seed=config.seed)
+  given = {'embeddings': embeddings, 'neighbors': near, 'num_classes': classes, 'seed': config.seed}
+  found, scores = {}, {}
+  for name in cluster.CLUSTERINGS if settings.method == 'auto' else (settings.method,):
+    entry = cluster.CLUSTERINGS[name]
+    function = table.load(entry.function)
+    made = stage(run, f'cluster_{name}', function, version=entry.version, **table.accepted(function, settings, given))
+    found[name] = made['labels'] if isinstance(made, dict) else made
+  if len(found) > 1:
+    scores = {name: cluster.information(labels, near) for name, labels in found.items()}
+  best = max(found, key=lambda name: scores.get(name, 0))
+  run.say(words.clustering(best, classes, scores))
+  return found[best], classes
+
+
+def scores_of(run, config, dataset, embeddings, pseudo_labels, num_classes):
+  """How the proxy learned every example: name of a score -> float32 [N]."""
+  training = proxy_training(config, dataset, embeddings)
+  if training['inputs'] is dataset.images:
+    training['inputs'] = Known(dataset.images, dataset.identity)
+  scores = stage(run, 'proxy', proxy.dynamics_scores, pseudo_labels=pseudo_labels, num_classes=num_classes,
+                 names=tuple(SCORES), **training)
+  run.say(words.proxy(training['recipe'], training['epochs'], scores))
+  return scores
+
+
+def proxy_training(config: ConfigDict, dataset: data.Dataset, embeddings: np.ndarray) -> dict:
+  """What the proxy is trained on and how, as arguments of `training.loop.fit`; what is left open is set."""
+  has_images = dataset.images is not None
+  settings = recipes.with_network(config.proxy, select.METHODS[config.select.method].network if has_images else 'mlp')
+  inputs = dataset.images if recipes.takes_images(settings, has_images) else embeddings
+  return {'inputs': inputs, 'recipe': recipes.recipe_of(settings, inputs), 'shards': shards_of(config, dataset),
+          'seed': config.seed, 'epochs': recipes.epochs(settings, len(inputs))}
+
+
+def beta_of(run, config, embeddings, candidates, num_classes, budget, keep):
+  """The beta to choose with, None for a method without one; and the judge's verdict on it, or on `keep` alone."""
+  how, settings = config.select, config.judge
+  if not select.METHODS[how.method].drops_hardest:
+    return None, None
+  if how.beta != 'auto':
+    return how.beta, None
+  # Kept apart from the verdict, since they are the same for every budget and score.
+  clusterings = stage(run, 'clusterings', cluster.independent, embeddings=embeddings, num_classes=num_classes,
+                      neighbors=_nearest, count=settings.clusterings, seed=config.seed)
+  covers = select.METHODS[how.method].covers
+  choose = functools.partial(select.choose_among, method=how.method, candidates=candidates,
+                             balance=how.balance, seed=config.seed, **select.constants(how.method))
+  judged = stage(
+      run, f'judge_{budget}' + ('' if keep is None else '_kept'), judge.verdict,
+      version=select.METHODS[how.method].version, keep=keep, embeddings=embeddings, clusterings=clusterings,
+      budget=budget, choose=choose, draw=select.random, difficulty=candidates.difficulty, covers=covers,
+      betas=settings.betas, folds=settings.folds, steps=settings.steps, randoms=settings.randoms, seed=config.seed,
+      weights=select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None)
+  return float(judged['beta']), judged
+
