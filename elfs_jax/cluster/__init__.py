@@ -29,7 +29,7 @@ class Clustering(NamedTuple):
 
 
 CLUSTERINGS = {
-    'kmeans': Clustering('elfs_jax.cluster.centroids:kmeans', 'k-means on smoothed embeddings', version=2),
+    'kmeans': Clustering('elfs_jax.cluster.centroids:kmeans', 'k-means on smoothed embeddings'),
     'merged': Clustering('elfs_jax.cluster.centroids:merged_kmeans', 'the same, started from merged clusters'),
     'temi': Clustering('elfs_jax.cluster.heads:temi', 'trained heads, as published', version=2),
 }

@@ -22,7 +22,7 @@ class Smoothing(NamedTuple):
 
 def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | None = None, seed: int = 0,
            smoothing: Smoothing = Smoothing(), starts: int = 20, plain_starts: int = 10,
-           graded_neighbors: int = GRADED_NEIGHBORS, rows: int = 20_000, rows_per_cluster: int = 20,
+           graded_neighbors: int = GRADED_NEIGHBORS, rows: int = 60_000, rows_per_cluster: int = 20,
            rounds: int = 10, progress: Callable | None = None) -> np.ndarray:
   """k-means (scikit-learn, on one thread: its labels otherwise depend on the thread count).
 

@@ -78,7 +78,7 @@ def _neighbors(job):
 
 
 def _kmeans(job):
-  rows = min(job.n, max(20_000, 20 * job.classes))
+  rows = min(job.n, max(60_000, 20 * job.classes))
   return 0.3 + 2e-7 * (rows + job.n / 10) * job.classes * job.width, 12 * job.n * job.width
 
 
