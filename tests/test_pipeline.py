@@ -1,6 +1,7 @@
 """The whole pipeline, in process: promises about labels, reuse and settings."""
 import csv
 import functools
+import inspect
 import json
 
 import numpy as np
@@ -457,3 +458,18 @@ def test_a_run_that_dies_before_its_coreset_is_written_leaves_no_old_one(tiny, b
   assert not (tmp_path / 'coreset.csv').exists() and len(np.load(tmp_path / 'coreset.npy')) == 24
   kept, = tmp_path.glob('coreset-*.csv')
   assert kept.read_bytes() == before  # It was handed out.
+
+
+def test_of_many_examples_the_judge_sees_a_sample_at_the_same_rate(tiny, blobs, tmp_path, monkeypatch):
+  verdict, seen = judge.verdict, []
+  def watched(**arguments):
+    seen.append((len(arguments['embeddings']), len(arguments['difficulty']), arguments['budget'],
+                 arguments['clusterings'].shape[1]))
+    return verdict(**arguments)
+  watched.__signature__ = inspect.signature(verdict)
+  monkeypatch.setattr(judge, 'verdict', watched)
+  monkeypatch.setattr(pipeline.steps, 'JUDGED', 60)
+  said = []
+  chosen, _ = run(tiny, blobs[0], tmp_path, say=said.append)
+  assert seen == [(60, 60, 6, 60)] and len(chosen.indices) == 12
+  assert '  the judge sees 60 of 120 examples, drawn at random' in said

@@ -31,6 +31,11 @@ def clustering(name: str, clusters: int, scores: Mapping[str, float]) -> str:
   return f'  {clusters} clusters, method {name}{_listing(scores)}'
 
 
+def sample(rows: int, count: int) -> str:
+  """That the judge sees a part."""
+  return f'  the judge sees {rows:,} of {count:,} examples, drawn at random'
+
+
 def _listing(scores):
   return f' ({", ".join(f"{name} {value:.3f}" for name, value in scores.items())})' if scores else ''
 
