@@ -85,7 +85,7 @@ def test_two_rounds_after_the_first(folder, tmp_path):
   with open(out / 'labels.csv', newline='', encoding='utf-8') as text:
     labels = {row['id']: row['label'] for row in csv.DictReader(text)}
   assert labels == {name: kind_of(name) for name in known} | {first[0]: 'another'}
-  assert '13 labels in' in '\n'.join(said) and '5 new, 1 changed' in '\n'.join(said)
+  assert '13 labels in' in '\n'.join(said) and '5 of them new, 1 changed' in '\n'.join(said)
   assert len([*out.glob('coreset-*.csv')]) == 2
 
 
@@ -161,10 +161,13 @@ def test_what_cannot_be_is_told_in_one_line_and_nothing_is_kept(ended, tmp_path,
   assert (ended / 'coreset.csv').read_bytes() == before and not (ended / 'labels.csv').exists()
 
 
-def test_workdirs_that_cannot_be(ended, tmp_path, monkeypatch, capsys, blobs, tiny):
+def test_workdirs_that_cannot_be(folder, ended, tmp_path, monkeypatch, capsys, blobs, tiny):
   (tmp_path / 'l.csv').write_text('id,label\na b/0.png,x\n')
   elfs_jax.select_coreset(blobs[0], budget=10, beta=0.1, config=tiny, num_classes=4, workdir=tmp_path / 'memory')
-  for arguments, words in (([str(tmp_path), f'--labels={tmp_path}/l.csv', '--budget=6'], 'holds no choice'),
+  elfs_jax.select_coreset(str(folder), budget=10, beta=0.1, config=tiny, num_classes=3, workdir=tmp_path / 'encoder',
+                          encoder=lambda images: images.reshape(len(images), -1)[:, ::100].astype(np.float32))
+  for arguments, words in (([str(tmp_path / 'encoder'), f'--labels={tmp_path}/l.csv', '--budget=6'], 'by a function'),
+                           ([str(tmp_path), f'--labels={tmp_path}/l.csv', '--budget=6'], 'holds no choice'),
                            ([str(tmp_path / 'memory'), f'--labels={tmp_path}/l.csv', '--budget=6'], 'in memory'),
                            ([str(ended), '--budget=6'], '--labels'), ([], 'WORKDIR'),
                            ([str(ended), '--labels=x', '--bugdet=6'], '--budget')):

@@ -108,8 +108,8 @@ def enough(found: Mapping[str, Any]) -> str:
   now, more, every = [f'about {accuracy:.0%} [{100 * low:.0f}, {100 * high:.0f}]' for accuracy, low, high in
                       zip(found['accuracy'], found['low'], found['high'], strict=True)]
   return (f'with these {found["labels"]:,} labels a classifier on the embeddings is right in {now}; with '
-          f'{found["budget"]:,} more in {more}, with all {found["counts"][2]:,} in {every} (an estimate: what is labelled '
-          'is a coreset, not a random sample)')
+          f'{found["budget"]:,} more in {more}, with all {found["counts"][2]:,} in {every} (an estimate: they are of a '
+          'coreset, not of a random sample)')
 
 
 def summary(metrics: Mapping[str, Any]) -> str:

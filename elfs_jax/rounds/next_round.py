@@ -7,11 +7,13 @@ under its date.
 """
 import argparse
 import csv
+import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from elfs_jax import config as config_lib
@@ -81,7 +83,7 @@ def run(workdir, labels, budget: int | float | str, *, say: Callable[[str], Any]
 
 
 def _with_labels(dataset: data.Dataset, file, workdir: pathlib.Path) -> tuple[data.Dataset, dict[str, str]]:
-  """The data with all labels of all rounds; and these, by id, those of images that are gone too.
+  """The data with the labels of all rounds; and these by id, also of images that are gone.
 
   What the run's own `data.labelled` names stays labelled as well.
   """
@@ -92,16 +94,16 @@ def _with_labels(dataset: data.Dataset, file, workdir: pathlib.Path) -> tuple[da
   before = store.labels_in(workdir)
   found = {dataset.ids[row]: str(label) for row, label in zip(new.rows.tolist(), new.labels, strict=True)}
   merged = before | found
-  changed = sum(before.get(name, label) != label for name, label in found.items())
   place = {name: row for row, name in enumerate(dataset.ids)}
-  own: dict[int, Any] = dict.fromkeys(dataset.labelled.tolist())
-  own |= dict(zip(own, dataset.labelled_labels or [None] * len(own), strict=True))
-  own |= {place[name]: label for name, label in merged.items() if name in place}
+  own = dataset.labelled.tolist()
+  rows: dict[int, Any] = dict(zip(own, dataset.labelled_labels or [None] * len(own), strict=True))
+  rows |= {place[name]: label for name, label in merged.items() if name in place}
+  changed = sum(before.get(name, label) != label for name, label in found.items())
   gone = sum(name not in place for name in merged)
-  notes = [*new.notes, f'{len(merged)} labels in {workdir / "labels.csv"}: {len(merged) - len(before)} new'
-           + (f', {changed} changed' if changed else '') + (f', {gone} of images that are gone' if gone else '')]
-  made = data.with_labelled(dataset, list(own), list(own.values()))
-  made.notes.extend(notes)
+  line = f'{len(merged)} labels in {workdir / store.LABELS}, {len(merged) - len(before)} of them new'
+  line += f', {changed} changed' * (changed > 0) + f', {gone} of images that are gone' * (gone > 0)
+  made = dataclasses.replace(dataset, labelled=np.array(list(rows), np.int64), labelled_labels=list(rows.values()),
+                             notes=[*dataset.notes, *new.notes, line])
   return made, merged
 
 
@@ -121,6 +123,9 @@ def _config_in(workdir: pathlib.Path) -> ConfigDict:
   if source['name'] not in data.SOURCES and ':' not in source['name']:
     raise ValueError(f'{workdir}: is of data in memory, which it does not hold; in Python call select_coreset(..., '
                      'labelled=FILE) again')
+  if source['name'] == 'folder' and _facts(workdir).get('embedding') == 'given':
+    raise ValueError(f'{workdir}: its embeddings were made by a function in Python, which it does not hold; there call '
+                     'select_coreset(..., labelled=FILE) again')
   settings = json.loads((workdir / 'config.json').read_text('utf-8'))
   config = config_lib.get_config()
   with config.ignore_type():
@@ -132,6 +137,11 @@ def _config_in(workdir: pathlib.Path) -> ConfigDict:
                              for field, value in part.items() if field in config[name]})
     config.data.path, config.data.images = source['path'], source['images']  # Absolute: as they were meant there.
   return config
+
+
+def _facts(workdir):
+  file = workdir / 'metrics.json'
+  return json.loads(file.read_text('utf-8')) if file.is_file() else {}
 
 
 def _handed_out(workdir: pathlib.Path) -> list[str]:
