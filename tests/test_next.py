@@ -164,6 +164,7 @@ def test_what_cannot_be_is_told_in_one_line_and_nothing_is_kept(ended, tmp_path,
 def test_workdirs_that_cannot_be(folder, ended, tmp_path, monkeypatch, capsys, blobs, tiny):
   (tmp_path / 'l.csv').write_text('id,label\na b/0.png,x\n')
   elfs_jax.select_coreset(blobs[0], budget=10, beta=0.1, config=tiny, num_classes=4, workdir=tmp_path / 'memory')
+  tiny.embed.method = 'auto'
   elfs_jax.select_coreset(str(folder), budget=10, beta=0.1, config=tiny, num_classes=3, workdir=tmp_path / 'encoder',
                           encoder=lambda images: images.reshape(len(images), -1)[:, ::100].astype(np.float32))
   for arguments, words in (([str(tmp_path / 'encoder'), f'--labels={tmp_path}/l.csv', '--budget=6'], 'by a function'),
