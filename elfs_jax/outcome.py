@@ -8,6 +8,7 @@ import numpy as np
 from elfs_jax import evaluate, select
 from elfs_jax.budget import floor_count
 from elfs_jax.report import page, words
+from elfs_jax.rounds import enough
 from elfs_jax.runtime import lists, store
 from elfs_jax.runtime.stages import Known, stage
 from elfs_jax.scores import SCORES
@@ -34,6 +35,10 @@ def report(run, config, dataset, chosen) -> dict:
     if config.evaluate.enabled and 'quality' in metrics:
       run.say('comparing it with random subsets by the labels; --config.evaluate.enabled=False leaves that out')
       metrics['accuracy'] = _compare(run, config, dataset, known, chosen)
+  expected = _expected(config, dataset, chosen)
+  if expected is not None:
+    metrics['enough'] = {'labels': int(expected.counts[0]), 'budget': len(chosen.indices)} | {
+        name: np.asarray(value).tolist() for name, value in expected._asdict().items()}
   metrics['seconds'] = run.times
   store.write_report(run.workdir, metrics, lambda: _page(config, dataset, chosen, metrics))
   return metrics
@@ -59,6 +64,15 @@ def _facts(run, config, dataset, chosen):
           'fit': None if dataset.decode is None else dataset.fit,
           'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
           'devices': run.mesh.devices.size, 'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
+
+
+def _expected(config, dataset, chosen):
+  """`enough.Expected` of the labels that there are, of those and the budget, and of all; None without labels."""
+  given = dataset.labelled_labels or []
+  known = np.array([i for i, label in enumerate(given) if label is not None], np.int64)
+  rows, count = np.asarray(dataset.labelled)[known] if len(known) else known, len(known)
+  return enough.forecast(chosen.embeddings[rows], [given[i] for i in known],
+                         [count, count + len(chosen.indices), len(dataset.ids)], seed=config.seed)
 
 
 def _quality(labels, known, chosen):

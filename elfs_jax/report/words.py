@@ -108,6 +108,15 @@ def forecast(judged: Mapping[str, Any]) -> str:
   return f'likely {side} than a random choice, for images like these and a classifier on their embeddings {figures}'
 
 
+def enough(found: Mapping[str, Any]) -> str:
+  """What more labels would bring, by those there are."""
+  now, more, every = [f'about {accuracy:.0%} [{100 * low:.0f}, {100 * high:.0f}]' for accuracy, low, high in
+                      zip(found['accuracy'], found['low'], found['high'], strict=True)]
+  return (f'with these {found["labels"]:,} labels a classifier on the embeddings is right in {now}; with '
+          f'{found["budget"]:,} more in {more}, with all {found["counts"][2]:,} in {every} (an estimate: they are of a '
+          'coreset, not of a random sample)')
+
+
 def summary(metrics: Mapping[str, Any]) -> str:
   """What a run says at its end: the comparison, where there are labels, and what the judge has not said."""
   lines = []
@@ -118,6 +127,8 @@ def summary(metrics: Mapping[str, Any]) -> str:
   if 'accuracy' in metrics:
     lines.append(f'test accuracy on {metrics["accuracy"]["test"]}, {_seeds(metrics)}:')
     lines += [_line(row) for row in [(*COLUMNS, ''), *_rows(metrics)]]
+  if 'enough' in metrics:
+    lines.append(enough(metrics['enough']))
   if 'accuracy' in metrics or 'judge' not in metrics:
     lines.append(headline(metrics))
   return '\n'.join(lines)
@@ -159,6 +170,8 @@ def facts(config: Any, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
            ('exact copies', f'{metrics["copies"]:,}, {metrics["copies_chosen"]:,} of them chosen')]
   if metrics.get('fit'):
     found.append(('images that are not square', FITS[metrics['fit']]))
+  if 'enough' in metrics:
+    found.append(('how many are enough', enough(metrics['enough'])))
   return found + [(name.replace('_', ' '), f'{value:.3f}') for name, value in metrics.get('quality', {}).items()]
 
 
