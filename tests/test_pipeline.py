@@ -205,7 +205,7 @@ def test_the_judge_weighs_images_as_the_cover_does(tiny, blobs, tmp_path, monkey
     return grade(*args, weights=weights, **kwargs)
   monkeypatch.setattr(judge, 'grade', watched)
   kept = np.sort(np.argsort(blobs[1], kind='stable')[:75])  # 30, 30 and 15 of the patterns.
-  for method, balance in (('coverage', 1.0), ('coverage', 0.5), ('double_end', 1.0)):
+  for method, balance in (('coverage', 1.0), ('coverage', select.BALANCE), ('double_end', 1.0)):
     tiny.update_from_flattened_dict({'select.method': method, 'select.balance': balance, 'cluster.num_classes': 3,
                                      'evaluate.enabled': False})
     chosen, _ = run(tiny, images[kept], tmp_path)

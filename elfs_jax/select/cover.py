@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from elfs_jax.select.candidates import Candidates, choosable, labelled_rows
 from elfs_jax.select.order import hardness_order
 
-BALANCE = 0.5  # How much rare pseudo-classes count beyond their number, unless the user says: `class_weights`.
+BALANCE = 0.25  # How much rare pseudo-classes count beyond their number, unless the user says: `class_weights`.
 LEAST_SHARE = 0.5  # A group gets at least this part of what a random choice would give it, at any time.
 LEAST_SLACK = 0.1  # Of the mean: what there is to cover of each, in a crowd of exact copies too.
 DIGITS = 9  # Two that have only each other gain the same in `greedy_cover`, whatever the last bits say.
@@ -77,7 +77,7 @@ def class_weights(pseudo_labels: ArrayLike, balance: float = BALANCE) -> NDArray
   """Weights in the cover by which rare pseudo-classes count for more than they have examples: float64 [N].
 
   Without them a class gets as few examples as it has, and a test that asks all classes alike suffers for it. The
-  default is half way to all classes alike, since small clusters can be junk as well.
+  default goes a quarter of the way, since small clusters can be junk, or parts of one kind, as well.
 
   Args: pseudo_labels: int [N]; balance: from 0, each example counts alike, to 1, each pseudo-class does.
   Returns: (mean size of a pseudo-class / size of its own) ** balance, per example.
