@@ -36,7 +36,7 @@ def report(run, config, dataset, chosen) -> dict:
     if config.evaluate.enabled and 'quality' in metrics:
       run.say('comparing it with random subsets by the labels; --config.evaluate.enabled=False leaves that out')
       metrics['accuracy'] = _compare(run, config, dataset, known, chosen)
-  metrics['seconds'] = run.times
+  metrics |= {'seconds': run.times, 'seconds_before': run.earlier}
   store.write_report(run.workdir, metrics, lambda: _page(run, config, dataset, chosen, metrics))
   return metrics
 

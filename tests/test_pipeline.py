@@ -89,7 +89,7 @@ def test_a_judgement_is_kept_for_each_budget(tiny, blobs, tmp_path):
     said = []
     run(tiny, blobs[0], tmp_path, say=said.append)
     assert (f'[judge_{budget}] reused' in said) == reused
-  assert {file.name for file in (tmp_path / 'stages').glob('judge*')} == {'judge_12.npz', 'judge_24_kept.npz'}
+  assert {file.name for file in (tmp_path / 'stages').glob('judge*.npz')} == {'judge_12.npz', 'judge_24_kept.npz'}
 
 
 @pytest.mark.parametrize('method, network', [('coverage', 'mlp'), ('double_end', 'small'), ('stratified', 'small')])

@@ -66,7 +66,8 @@ def render(choice: Choice, *, words: Mapping[str, Any], score_name: str, picture
   small = _others(big, [row for cluster in clusters for row in cluster['typical'] + cluster['chosen']],
                   [row for rows in copies[:OTHERS] for row in rows[:1]],
                   [row for _, rows in suspects for row in rows[:OTHERS].tolist()],
-                  [row for place in range(NEAREST) for row in choice.neighbors[shown['kept'], place:place + 1].ravel()])
+                  [row for place in range(NEAREST) for row in choice.neighbors[big, place:place + 1].ravel()],
+                  choice.by[big])
   room = ROOM - TEXT
   large_ones, small_ones, tiny = {}, {}, False
   if pictures is not None:

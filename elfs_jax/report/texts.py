@@ -65,8 +65,8 @@ def curve(covered: Sequence[float], at_random: Sequence[float], enough: int, wha
   """What the curve of coverage says. Args: enough: how many of the first cover nine tenths of what all do."""
   count = len(covered) - 1
   line = (f'The first {enough:,} of {count:,} cover 90 % as well as all {count:,} do. ' if 0 < enough < count else '')
-  return line + (f'All {count:,} cover {covered[-1]:.0%} of what labelling everything would; as many random {what} cover '
-                 f'{at_random[-1]:.0%}. To cover means to be alike enough to stand for the rest; where the curve flattens, '
+  return line + (f'All {count:,} cover {100 * covered[-1]:.0f} % of what labelling everything would; as many random {what} cover '
+                 f'{100 * at_random[-1]:.0f} %. To cover means to be alike enough to stand for the rest; where the curve flattens, '
                  f'further labels add little that is new.')
 
 
@@ -99,10 +99,11 @@ def tables(judged: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> list
     found.append({'title': 'The judge: each beta graded without labels', 'columns': ['beta', 'score', ''],
                   'rows': [*rows, ['random', f'{judged["random_scores"].mean() * 100:.1f}', '']],
                   'note': f'The {words.rule(judged)}. Forecast: {words.forecast(judged)}.'})
-  found.append({'title': 'Time', 'columns': ['stage', 'seconds'],
-                'rows': [[name, f'{seconds:.1f}'] for name, seconds in metrics['seconds'].items()],
-                'note': 'Of the stages that this run computed; those whose inputs and settings did not change are '
-                        'reused.'})
+  reused = {name: seconds for name, seconds in metrics['seconds_before'].items() if seconds is not None}
+  rows = [[name, f'{seconds:.1f}', 'kept'] for name, seconds in reused.items()]
+  rows += [[name, f'{seconds:.1f}', ''] for name, seconds in metrics['seconds'].items()]
+  found.append({'title': 'Time', 'columns': ['stage', 'seconds', ''], 'rows': rows,
+                'note': 'Of a stage whose result is kept: what it took the run that computed it.'})
   return found
 
 
