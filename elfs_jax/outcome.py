@@ -122,12 +122,12 @@ def _page(run, config, dataset, chosen, metrics):
   covered, at_random = _curves(config, dataset, chosen, method)
   enough = int(np.searchsorted(covered, 0.9 * covered[-1]))
   what = 'examples' if dataset.images is None else 'images'
-  answer, verdict = texts.verdict(metrics)
+  answer, verdict, note = texts.verdict(metrics)
   repeat = None
   if not _given_in_python(config, dataset):
     repeat = config_lib.typed(config)
   words_of_page = {
-      'title': texts.title(metrics, what), 'answer': answer, 'verdict': verdict,
+      'title': texts.title(metrics, what), 'answer': answer, 'verdict': verdict, 'verdict_note': note,
       'steps': texts.next_steps(run.workdir, files=dataset.root is not None, nests=method.nests, repeat=repeat),
       'curve': texts.curve(covered, at_random, enough, what), 'hardest': texts.HARDEST,
       'facts': texts.facts(config, metrics), 'tables': texts.tables(chosen.judged, metrics),
@@ -139,9 +139,15 @@ def _page(run, config, dataset, chosen, metrics):
   return page.render(
       page.Choice(dataset.ids, paths, chosen.indices, chosen.beta or 0.0, chosen.difficulty, chosen.pseudo_labels,
                   chosen.embeddings, chosen.graph.indices, chosen.graph.similarity, by, copy_of, covered, at_random,
-                  enough, {} if dataset.images is None else suspects.find(dataset.images, groups), dataset.skipped),
+                  enough, _suspects(dataset, groups), dataset.skipped),
       words=words_of_page, score_name=sign + score.upper(),
       pictures=dataset.pixels if dataset.images is not None else None, decodes=dataset.decode is not None)
+
+
+def _suspects(dataset, groups):
+  """Images that may show nothing, by what they seem to be."""
+  found = {} if dataset.images is None else suspects.find(dataset.images, groups)
+  return {suspects.KINDS[kind]: rows for kind, rows in found.items()}
 
 
 def _given_in_python(config, dataset):

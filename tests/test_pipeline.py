@@ -457,3 +457,19 @@ def test_a_run_that_dies_before_its_coreset_is_written_leaves_no_old_one(tiny, b
   assert not (tmp_path / 'coreset.csv').exists() and len(np.load(tmp_path / 'coreset.npy')) == 24
   kept, = tmp_path.glob('coreset-*.csv')
   assert kept.read_bytes() == before  # It was handed out.
+
+
+def test_the_report_of_a_run(tiny, blobs, tmp_path):
+  images, labels = blobs
+  images = np.concatenate([images, np.zeros_like(images[:12])])  # Copies, and blank: a placeholder.
+  said, tiny.select.beta = [], 'auto'
+  chosen, metrics = run(tiny, images, tmp_path, say=said.append)
+  page = (tmp_path / 'report.html').read_text()
+  assert page.count('<button type="button" class="open"') >= len(chosen.indices)
+  assert 'The same picture many times, as a placeholder would be <span class="count">12</span>' in page
+  assert 'Exact copies <span class="count">1 group</span>' in page and 'Is it worth it? ' in page
+  assert metrics['forecast'] in '\n'.join(said) and metrics['forecast'] in page
+  first = metrics['seconds']
+  _, metrics = run(tiny, images, tmp_path)
+  assert metrics['seconds'] == {} and metrics['seconds_before'].keys() == first.keys()
+  assert all(abs(first[name] - seconds) < 1e-3 for name, seconds in metrics['seconds_before'].items())

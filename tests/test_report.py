@@ -45,7 +45,7 @@ class Page(html.parser.HTMLParser):
     self.text += data
 
 
-WORDS = dict(title='Title', answer='Yes', verdict='one line', steps=[('do this', 'a command')], curve='a curve',
+WORDS = dict(title='Title', answer='Yes', verdict='one line', verdict_note='a note', steps=[('do this', 'a command')], curve='a curve',
              hardest='not bad', facts=[('seed', 3)], tables=[], settings=[('seed', '3')], versions=[('numpy', '2')],
              repeat='elfs-jax again')
 
@@ -373,7 +373,7 @@ def test_the_forecast_is_a_sentence_with_a_range(gap, half, side, words_of):
   judged = {'gap': np.float64(gap), 'half': np.float64(half)}
   assert words.side(judged) == side and words_of in words.forecast(judged)
   assert 'no measurable' not in words.forecast(judged)
-  answer, verdict = texts.verdict({'judge': judged})
+  answer, verdict, _ = texts.verdict({'judge': judged})
   assert answer == texts.ANSWERS[side] and words.forecast(judged) in verdict
 
 
@@ -393,7 +393,8 @@ addEventListener('error', (event) => failed.push(event.message));
 addEventListener('securitypolicyviolation', (event) => failed.push(event.violatedDirective));
 addEventListener('load', async () => {
   const find = (query) => Array.from(document.querySelectorAll(query)), one = (query) => document.querySelector(query);
-  const seen = {}, key = (name) => one('#close').dispatchEvent(new KeyboardEvent('keydown', {key: name, bubbles: true}));
+  const seen = {};
+  const key = (name) => one('#close').dispatchEvent(new KeyboardEvent('keydown', {key: name, bubbles: true}));
   const path = () => one('#large-body .path').textContent;
   find('#chosen .open')[2].click();
   seen.opened = [one('#large').open, path(), one('#position').textContent, find('#large-body figure').length,

@@ -38,7 +38,11 @@
   function figure(row, text) {
     const made = make('figure');
     if (pictures.has(row)) made.append(picture(row));
-    made.append(make('figcaption', (names.get(row) || row) + (text ? ' · ' + text : '')));
+    const name = make('span', undefined, 'id'), caption = make('figcaption');
+    name.append(make('bdi', names.get(row) || row));
+    caption.append(name, make('span', text, 'muted'));
+    made.append(caption);
+    made.title = names.get(row) || row;
     if (buttons.has(row)) {
       const button = make('button', undefined, 'open');
       button.type = 'button';
@@ -68,7 +72,7 @@
     } else if (item.by >= 0) {
       strip('What stands for it', [figure(String(item.by))]);
     }
-    strip('Most like it', item.near.map(([other, similarity]) => figure(String(other), similarity.toFixed(2))));
+    strip('Most like it', item.near.map(([other, similarity]) => figure(String(other), 'alike ' + similarity.toFixed(2))));
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
   }

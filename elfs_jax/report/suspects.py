@@ -19,7 +19,8 @@ def find(images: ArrayLike, groups: ArrayLike = (), *, spread: float = 4.0, dark
   """Which images may show nothing.
 
   The checks are of the kinds that cleanvision makes. A picture is blank where its grey values hardly differ, and very
-  dark where even its bright parts, the 95th percentile of its grey values, are dark; a blank one is not called dark.
+  dark where even its bright parts, the 95th percentile of its grey values, are dark. A blank one is not called dark,
+  and what occurs many times is called that alone.
 
   Args:
     images: uint8 [N,H,W,Ch], Ch 1 or 3.
@@ -29,18 +30,19 @@ def find(images: ArrayLike, groups: ArrayLike = (), *, spread: float = 4.0, dark
     often: of so many copies and more, each is a placeholder.
   Returns: rows in rising order for each of `KINDS`, int64.
   """
-  found: dict[str, list] = {'blank': [], 'dark': []}
   images = images if isinstance(images, np.ndarray) else np.asarray(images)
-  step = max(1, BLOCK // max(1, 4 * images[:1].nbytes))
-  for start in range(0, len(images), step):
-    grey = np.asarray(images[start:start + step]).mean(-1, dtype=np.float32).reshape(len(images[start:start + step]), -1)
-    blank = grey.std(1) < spread
-    top = np.partition(grey, (at := int(0.95 * (grey.shape[1] - 1))), axis=1)[:, at]
-    found['blank'].append(start + np.flatnonzero(blank))
-    found['dark'].append(start + np.flatnonzero(~blank & (top < dark)))
-  many: NDArray[np.int64] = np.zeros(0, np.int64)
+  often_there = np.zeros(len(images), bool)
   if len(np.asarray(groups)):
     _, group, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    many = np.flatnonzero(sizes[group] >= often)
-  return {kind: np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int64) for kind, rows in found.items()} | {
-      'placeholder': many}
+    often_there = sizes[group] >= often
+  blank, is_dark = np.zeros(len(images), bool), np.zeros(len(images), bool)
+  step = max(1, BLOCK // max(1, 4 * images[:1].nbytes))
+  for start in range(0, len(images), step):
+    block = slice(start, start + step)
+    grey = np.asarray(images[block]).mean(-1, dtype=np.float32)
+    grey = grey.reshape(len(grey), -1)
+    blank[block] = grey.std(1) < spread
+    place = int(0.95 * (grey.shape[1] - 1))
+    is_dark[block] = np.partition(grey, place, axis=1)[:, place] < dark
+  found = (blank & ~often_there, is_dark & ~blank & ~often_there, often_there)
+  return {kind: np.flatnonzero(rows) for kind, rows in zip(KINDS, found, strict=True)}

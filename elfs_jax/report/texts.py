@@ -11,7 +11,7 @@ FITS = {'crop': 'seen without their ends, which are cut off; data.fit=pad or str
         'pad': 'seen whole, with grey beside them', 'stretch': 'seen whole, out of proportion'}
 ANSWERS = {'better': 'Yes', 'probably better': 'Probably', 'alike': 'Hard to say', 'probably worse': 'Probably not',
            'worse': 'No', 'unknown': 'Not known'}
-HARDEST = ('How hard an image is comes from how a small network learned it. The hardest are often unusual, cluttered or '
+HARDEST = ('How hard one is comes from how a small network learned it. The hardest are often unusual, cluttered or '
            'unlike anything else, and their labels teach a classifier least when few are bought. That need not mean '
            'that they are bad pictures: look through them, and add by hand what matters to you.')
 PACKAGES = 'elfs_jax', 'jax', 'flax', 'numpy', 'scikit-learn', 'pillow'
@@ -22,19 +22,19 @@ def title(metrics: Mapping[str, Any], what: str) -> str:
   return f'{metrics["budget"]:,} of {metrics["n"]:,} {what} worth labelling'
 
 
-def verdict(metrics: Mapping[str, Any]) -> tuple[str, str]:
-  """Is it worth it: the answer in a word or two, and the sentence behind it; '' where nothing is known."""
+def verdict(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
+  """Is it worth it: the answer in a word or two, the sentence behind it, and a note; '' where nothing is known."""
   if 'accuracy' in metrics:
     found = metrics['accuracy']['summary']
     gap, said = 100 * (found['coreset']['mean'] - found['random']['mean']), found['coreset']['verdict']
     answer = 'Hard to say' if said.startswith('no') else 'Yes' if said == 'better' else 'No'
     return answer, (f'measured with your labels, a classifier trained on these is {abs(gap):.1f} points '
-                    f'{"more" if gap >= 0 else "less"} accurate than one trained on as many random ones '
-                    f'({said}; {words.seeds_of(metrics)} each).')
+                    f'{"more" if gap >= 0 else "less"} accurate than one trained on as many random ones.'), (
+                    f'{said[0].upper()}{said[1:]}, with {words.seeds_of(metrics)} of each; the table below has more.')
   if 'judge' in metrics:
     return ANSWERS[words.side(metrics['judge'])], (
-        f'{words.forecast(metrics["judge"])}. This is a forecast made without labels ({words.BASIS}).')
-  return '', ''
+        f'{words.forecast(metrics["judge"])}.'), f'A forecast made without labels: {words.BASIS}.'
+  return '', '', ''
 
 
 def next_steps(workdir: Any, *, files: bool, nests: bool, repeat: Sequence[str] | None) -> list[tuple[str, str]]:
@@ -64,10 +64,10 @@ def command(repeat: Sequence[str], workdir: Any, *more: str) -> str:
 def curve(covered: Sequence[float], at_random: Sequence[float], enough: int, what: str) -> str:
   """What the curve of coverage says. Args: enough: how many of the first cover nine tenths of what all do."""
   count = len(covered) - 1
-  line = (f'The first {enough:,} of {count:,} cover 90 % as well as all {count:,} do. ' if 0 < enough < count else '')
-  return line + (f'All {count:,} cover {100 * covered[-1]:.0f} % of what labelling everything would; as many random {what} cover '
-                 f'{100 * at_random[-1]:.0f} %. To cover means to be alike enough to stand for the rest; where the curve flattens, '
-                 f'further labels add little that is new.')
+  early = f'The first {enough:,} of {count:,} cover 90 % as well as all {count:,} do. ' if 0 < enough < count else ''
+  return (f'{early}All {count:,} cover {100 * covered[-1]:.0f} % of what labelling everything would; as many random '
+          f'{what} cover {100 * at_random[-1]:.0f} %. To cover means to be alike enough to stand for the rest; where '
+          'the curve flattens, further labels add little that is new.')
 
 
 def facts(config: Any, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
