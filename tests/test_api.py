@@ -1,4 +1,5 @@
 """The Python way, `elfs_jax.select_coreset`."""
+import dataclasses
 import json
 
 import numpy as np

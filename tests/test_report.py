@@ -45,9 +45,9 @@ class Page(html.parser.HTMLParser):
     self.text += data
 
 
-WORDS = dict(title='Title', answer='Yes', verdict='one line', verdict_note='a note', steps=[('do this', 'a command')], curve='a curve',
-             hardest='not bad', facts=[('seed', 3)], tables=[], settings=[('seed', '3')], versions=[('numpy', '2')],
-             repeat='elfs-jax again')
+WORDS = dict(title='Title', answer='Yes', verdict='one line', verdict_note='a note', steps=[('do this', 'a command')],
+             curve='a curve', hardest='not bad', facts=[('seed', 3)], tables=[], settings=[('seed', '3')],
+             versions=[('numpy', '2')], repeat='elfs-jax again')
 
 
 def make(n=200, budget=0.3, beta=0.2, images=None, pictures=None, decodes=False, score_name='-aum', words=None,

@@ -129,12 +129,14 @@ def typed(config: ConfigDict) -> list[str]:
     there = dict(_leaves(shipped))
     return [f'--config.{name}={value}' for name, value in _leaves(config) if name in FIELDS and there[name] != value]
   bases = {}
-  for file in sorted(CONFIGS.glob('*.py')):
+  for file in sorted(CONFIGS.glob('*.py'), key=lambda file: (file.stem != config.data.name, file.stem)):
     shipped = read(file)
     if shipped.data.name == config.data.name and 'benchmark' not in shipped:
       bases[file.stem] = flags(shipped)
-  name = min(bases, key=lambda name: len(bases[name]), default='folder')
-  return [f'--config={name}', *bases.get(name, flags(read(name)))]
+  if not bases:
+    bases['digits'] = flags(read('digits'))
+  name = min(bases, key=lambda name: len(bases[name]))
+  return [f'--config={name}', *bases[name]]
 
 
 def listed(config: ConfigDict) -> list[tuple[str, str]]:

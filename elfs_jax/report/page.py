@@ -47,8 +47,8 @@ def render(choice: Choice, *, words: Mapping[str, Any], score_name: str, picture
   Args:
     choice: what is shown.
     words: what the page says: `title`, `answer`, `verdict`, `verdict_note`, `steps` (sentence, command), `curve`,
-      `hardest`, `facts` (name, value), `tables` (dicts with `title`, `columns`, `rows` and perhaps `note`), `settings` (name, value),
-      `versions` (name, value) and `repeat`, a command or ''.
+      `hardest`, `facts` (name, value), `tables` (dicts with `title`, `columns`, `rows` and perhaps `note`), `settings`
+      (name, value), `versions` (name, value) and `repeat`, a command or ''.
     score_name: what `difficulty` measures, for the axis and the captions.
     pictures: the images as pictures(rows int [m], size or None) -> uint8 [m,H,W,Ch], None where there are none.
     decodes: whether they are decoded from files, at the size that is asked for; else they are shown as they are.
