@@ -18,6 +18,7 @@ def test_every_settings_file_can_be_read():
     assert config.is_locked and config.data.name == name, path
 
 
+@pytest.mark.filterwarnings('ignore:the load_module')
 @pytest.mark.parametrize('base, changes', [
     ('folder', {'data.path': "/my pictures/it's", 'select.budget': 300, 'judge.betas': (0.0, 0.2), 'data.size': None}),
     ('folder', {'data.path': '2024', 'select.budget': '10%', 'cluster.num_classes': 7, 'evaluate.enabled': False}),
