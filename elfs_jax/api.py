@@ -66,7 +66,9 @@ class Coreset:
   def _repr_html_(self) -> str:
     import html
     page = html.escape((self.workdir / 'report.html').read_text('utf-8'))
-    return f'<iframe srcdoc="{page}" style="width:100%;height:40rem;border:1px solid #8884" title="report"></iframe>'
+    said = '' if self.forecast is None else f'<p>Forecast without labels: {html.escape(self.forecast)}</p>'
+    style = 'width:100%;height:40rem;border:1px solid #8884'
+    return f'{said}<iframe srcdoc="{page}" style="{style}" title="report"></iframe>'
 
 
 def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | float | str,

@@ -90,7 +90,7 @@ def test_a_judgement_is_kept_for_each_budget(tiny, blobs, tmp_path):
     said = []
     run(tiny, blobs[0], tmp_path, say=said.append)
     assert (f'[judge_{budget}] reused' in said) == reused
-  assert {file.name for file in (tmp_path / 'stages').glob('judge*')} == {'judge_12.npz', 'judge_24_kept.npz'}
+  assert {file.name for file in (tmp_path / 'stages').glob('judge*.npz')} == {'judge_12.npz', 'judge_24_kept.npz'}
 
 
 @pytest.mark.parametrize('method, network', [('coverage', 'mlp'), ('double_end', 'small'), ('stratified', 'small')])
@@ -473,3 +473,19 @@ def test_of_many_examples_the_judge_sees_a_sample_at_the_same_rate(tiny, blobs, 
   chosen, _ = run(tiny, blobs[0], tmp_path, say=said.append)
   assert seen == [(60, 60, 6, 60)] and len(chosen.indices) == 12
   assert '  the judge sees 60 of 120 examples, drawn at random' in said
+
+
+def test_the_report_of_a_run(tiny, blobs, tmp_path):
+  images, labels = blobs
+  images = np.concatenate([images, np.zeros_like(images[:12])])  # Copies, and blank: a placeholder.
+  said, tiny.select.beta = [], 'auto'
+  chosen, metrics = run(tiny, images, tmp_path, say=said.append)
+  page = (tmp_path / 'report.html').read_text()
+  assert page.count('<button type="button" class="open"') >= len(chosen.indices)
+  assert 'The same picture many times, as a placeholder would be <span class="count">12</span>' in page
+  assert 'Exact copies <span class="count">1 group</span>' in page and 'Is it worth it? ' in page
+  assert metrics['forecast'] in '\n'.join(said) and metrics['forecast'] in page
+  first = metrics['seconds']
+  _, metrics = run(tiny, images, tmp_path)
+  assert metrics['seconds'] == {} and metrics['seconds_before'].keys() == first.keys()
+  assert all(abs(first[name] - seconds) < 1e-3 for name, seconds in metrics['seconds_before'].items())

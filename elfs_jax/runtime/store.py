@@ -20,7 +20,7 @@ STALE = 'items.csv', 'skipped.csv', 'metrics.json', 'report.html'  # Gone before
 RESULTS = ('coreset.csv', *STALE, 'holdout.csv', 'coreset.npy', 'embeddings.npy', 'pseudo_labels.npy', 'scores.npz')
 # The files of each folder of a workdir, as a pattern: what `artifacts.write` and the map of images put there.
 OWN = {'.': '|'.join(map(re.escape, ('config.json', *RESULTS, LABELS, 'runs.csv', 'benchmark.md', 'benchmark.png'))),
-       'stages': r'\w+\.npz', 'images': r'images-[0-9a-f]{16}\.np[yz]'}
+       'stages': r'\w+\.(?:npz|seconds)', 'images': r'images-[0-9a-f]{16}\.np[yz]'}
 
 
 @contextlib.contextmanager
