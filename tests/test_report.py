@@ -382,8 +382,7 @@ def test_commands_are_quoted_and_flags_replaced():
   assert shlex.split(texts.command(repeat, '/a b')) == ['elfs-jax', *repeat, '--workdir=/a b']
   steps = texts.next_steps('/a b', files=True, nests=True, repeat=repeat)
   assert steps[1][1] == "elfs-jax export '/a b' label-studio"
-  assert shlex.split(steps[2][1]) == ['elfs-jax', *repeat[:2], '--config.data.labelled=LABELS.csv',
-                                      '--config.select.budget=NUMBER']
+  assert steps[2][1] == "elfs-jax next '/a b' --labels=EXPORT --budget=NUMBER"
   assert not [command for _, command in texts.next_steps('w', files=False, nests=False, repeat=None) if command]
 
 
