@@ -377,6 +377,16 @@ def test_the_forecast_is_a_sentence_with_a_range(gap, half, side, words_of):
   assert answer == texts.ANSWERS[side] and words.forecast(judged) in verdict
 
 
+@pytest.mark.parametrize('said, mean, answer, sentence, note', [
+    ('better', 0.8, 'Yes', '10.0 points more accurate', '5 seeds of each; their 95 % intervals lie apart.'),
+    ('worse', 0.6, 'No', '10.0 points less accurate', 'lie apart'),
+    ('no measurable difference', 0.72, 'Hard to say', '2.0 points more accurate', 'do not tell the two apart')])
+def test_what_was_measured_is_a_sentence(said, mean, answer, sentence, note):
+  summary = {'coreset': {'mean': mean, 'verdict': said}, 'random': {'mean': 0.7}}
+  found = texts.verdict({'accuracy': {'summary': summary, 'random': [0.7] * 5}})
+  assert found[0] == answer and sentence in found[1] and note in found[2] and 'measurable' not in ' '.join(found)
+
+
 def test_commands_are_quoted_and_flags_replaced():
   repeat = ['--config=folder', "--config.data.path=/my pictures/it's", '--config.select.budget=300']
   assert shlex.split(texts.command(repeat, '/a b')) == ['elfs-jax', *repeat, '--workdir=/a b']

@@ -72,7 +72,8 @@
     } else if (item.by >= 0) {
       strip('What stands for it', [figure(String(item.by))]);
     }
-    strip('Most like it', item.near.map(([other, similarity]) => figure(String(other), 'alike ' + similarity.toFixed(2))));
+    const near = item.near.map(([other, similarity]) => figure(String(other), 'alike ' + similarity.toFixed(2)));
+    strip('Most like it', near);
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
   }
@@ -94,10 +95,9 @@
   // The filter by cluster, for the pictures and for the map.
   const filter = document.getElementById('filter'), circles = find('#map circle');
   function apply() {
-    find('#chosen li').forEach((item) => { item.hidden = filter.value !== '' && item.dataset.cluster !== filter.value; });
-    circles.forEach((circle) => {
-      circle.classList.toggle('off', filter.value !== '' && circle.dataset.cluster !== filter.value);
-    });
+    const other = (element) => filter.value !== '' && element.dataset.cluster !== filter.value;
+    find('#chosen li').forEach((item) => { item.hidden = other(item); });
+    circles.forEach((circle) => circle.classList.toggle('off', other(circle)));
     const count = find('#chosen li:not([hidden])').length;
     document.getElementById('filtered').textContent = filter.value === '' ? '' : count.toLocaleString('en') + ' shown';
   }

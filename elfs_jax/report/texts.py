@@ -30,7 +30,8 @@ def verdict(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     answer = 'Hard to say' if said.startswith('no') else 'Yes' if said == 'better' else 'No'
     return answer, (f'measured with your labels, a classifier trained on these is {abs(gap):.1f} points '
                     f'{"more" if gap >= 0 else "less"} accurate than one trained on as many random ones.'), (
-                    f'{said[0].upper()}{said[1:]}, with {words.seeds_of(metrics)} of each; the table below has more.')
+                    f'{words.seeds_of(metrics).capitalize()} of each; their 95 % intervals '
+                    f'{"do not tell the two apart" if said.startswith("no") else "lie apart"}.')
   if 'judge' in metrics:
     return ANSWERS[words.side(metrics['judge'])], (
         f'{words.forecast(metrics["judge"])}.'), f'A forecast made without labels: {words.BASIS}.'
