@@ -66,7 +66,9 @@ class Coreset:
   def _repr_html_(self) -> str:
     import html
     page = html.escape((self.workdir / 'report.html').read_text('utf-8'))
-    return f'<iframe srcdoc="{page}" style="width:100%;height:40rem;border:1px solid #8884" title="report"></iframe>'
+    said = '' if self.forecast is None else f'<p>Forecast without labels: {html.escape(self.forecast)}</p>'
+    style = 'width:100%;height:40rem;border:1px solid #8884'
+    return f'{said}<iframe srcdoc="{page}" style="{style}" title="report"></iframe>'
 
 
 def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | float | str,
@@ -86,7 +88,7 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
     num_classes: clusters to look for; None estimates it.
     beta: the fraction of N left out at the hard end, or 'auto' to search it without labels; in place of the config's.
     labelled: examples that are labelled already, as indices or ids, or ids -> labels as a dict, or a file that names
-      them. They count as covered and are not chosen; `budget` counts new ones.
+      them, such as the export of a labelling tool. They count as covered and are not chosen; `budget` counts new ones.
     labels: with `labelled`, their labels, one each, kept with the data. Without, N labels that the choice is compared
       with random ones by, once it is made. They decide nothing.
     encoder: what makes the embeddings of the images: a name of `elfs_jax.encoders.ENCODERS`, such as timm:NAME, in

@@ -4,6 +4,7 @@
   elfs-jax --config=folder --config.data.path=PICTURES --config.select.budget=500
   elfs-jax --config=benchmark:digits                                     every way to choose, compared
   elfs-jax export WORKDIR TARGET                                         hand over what a run chose
+  elfs-jax next WORKDIR --labels=FILE --budget=200                       choose the next ones around labels
 
 In a clone `python launch.py` is the same command.
 
@@ -20,6 +21,7 @@ Flags:
   --hosts=auto           several hosts as one: the same command on each host of a TPU VM, Slurm, Open MPI or Kubernetes
                          job; elsewhere --hosts=ADDRESS:PORT,COUNT,INDEX, the first of COUNT at ADDRESS, INDEX from 0
 """
+import contextlib
 import pathlib
 import re
 import signal
@@ -46,6 +48,8 @@ def main() -> None:
   sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # In a pipe too.
   if sys.argv[1:2] == ['export']:
     return _export(sys.argv[2:])
+  if sys.argv[1:2] == ['next']:
+    return _next(sys.argv[2:])
   app.run(_run, flags_parser=_parse)
 
 
@@ -113,7 +117,7 @@ def _run(argv):
   logging.set_verbosity(logging.WARNING)  # Not each backend that JAX looks for and does not find.
   from elfs_jax import config as config_lib
   from elfs_jax import data, export
-  try:
+  with _told():
     targets = [name for given in flags.FLAGS.export for name in given.split(',')]
     export.check(targets, flags.FLAGS.root)
     config = flags.FLAGS.config
@@ -138,13 +142,6 @@ def _run(argv):
     _choose(config, workdir, targets)
     for target in targets:
       export.write(workdir, target, served=flags.FLAGS.root, say=print)
-  except (ValueError, OSError, FloatingPointError) as error:
-    _fail(error)
-  except (MemoryError, RuntimeError) as error:
-    if isinstance(error, RuntimeError) and 'RESOURCE_EXHAUSTED' not in str(error):  # XLA's word for it.
-      raise
-    _fail(f'there is too little memory ({str(error)[:300] or "none is left"}): bring fewer or smaller images '
-          '(data.size), or smaller settings')
 
 
 def _choose(config, workdir, targets):
@@ -171,6 +168,15 @@ def _name():
   return '_'.join(pathlib.Path(part).stem for part in given.split(':'))
 
 
+def _next(argv):
+  from elfs_jax.rounds import next_round
+  with _told():
+    if not HELP & set(argv):
+      stopping.listen()
+    logging.set_verbosity(logging.WARNING)
+    next_round.command(argv)
+
+
 def _export(argv):
   """elfs-jax export WORKDIR TARGET [TARGET ...] [--root=FOLDER]"""
   from elfs_jax import export
@@ -181,13 +187,25 @@ def _export(argv):
     print('\n'.join(f'  {name:<16}{entry.help}' for name, entry in export.EXPORTS.items()))
     print(ROOT)
     sys.exit(0 if HELP & set(argv) else 2)
-  try:
+  with _told():
     served = roots[-1].partition('=')[2] if roots else None
     export.check(targets, served)
     for target in targets:
       export.write(pathlib.Path(workdir).expanduser(), target, served=served, say=print)
-  except (ValueError, OSError) as error:
+
+
+@contextlib.contextmanager
+def _told():
+  """What goes wrong inside, and is no bug, is told in one line; the exit status is 2."""
+  try:
+    yield
+  except (ValueError, OSError, FloatingPointError) as error:
     _fail(error)
+  except (MemoryError, RuntimeError) as error:
+    if isinstance(error, RuntimeError) and 'RESOURCE_EXHAUSTED' not in str(error):  # XLA's word for it.
+      raise
+    _fail(f'there is too little memory ({str(error)[:300] or "none is left"}): bring fewer or smaller images '
+          '(data.size), or smaller settings')
 
 
 def _fail(error):

@@ -5,15 +5,18 @@ Nothing here decides anything. What needs labels comes when `pipeline.select_fro
 import jax
 import numpy as np
 
-from elfs_jax import evaluate, select
+from elfs_jax import config as config_lib
+from elfs_jax import copies, evaluate, select
 from elfs_jax.budget import floor_count
-from elfs_jax.report import page, words
+from elfs_jax.report import page, suspects, texts, words
+from elfs_jax.rounds import enough
 from elfs_jax.runtime import lists, store
 from elfs_jax.runtime.stages import Known, stage
 from elfs_jax.scores import SCORES
 from elfs_jax.training import recipe as recipes
 
 LEAST = 10  # Labels that a comparison takes, where not all have one: a fifth of them is what is tested on.
+DRAWS = 3   # Random choices that the curve of coverage is compared with.
 
 
 def report(run, config, dataset, chosen) -> dict:
@@ -34,8 +37,12 @@ def report(run, config, dataset, chosen) -> dict:
     if config.evaluate.enabled and 'quality' in metrics:
       run.say('comparing it with random subsets by the labels; --config.evaluate.enabled=False leaves that out')
       metrics['accuracy'] = _compare(run, config, dataset, known, chosen)
-  metrics['seconds'] = run.times
-  store.write_report(run.workdir, metrics, lambda: _page(config, dataset, chosen, metrics))
+  expected = _expected(config, dataset, chosen)
+  if expected is not None:
+    metrics['enough'] = {'labels': int(expected.counts[0]), 'budget': len(chosen.indices)} | {
+        name: np.asarray(value).tolist() for name, value in expected._asdict().items()}
+  metrics |= {'seconds': run.times, 'seconds_before': run.earlier}
+  store.write_report(run.workdir, metrics, lambda: _page(run, config, dataset, chosen, metrics))
   return metrics
 
 
@@ -59,6 +66,15 @@ def _facts(run, config, dataset, chosen):
           'fit': None if dataset.decode is None else dataset.fit,
           'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
           'devices': run.mesh.devices.size, 'device': run.mesh.devices.flat[0].device_kind, 'jax': jax.__version__}
+
+
+def _expected(config, dataset, chosen):
+  """`enough.Expected` of the labels that there are, of those and the budget, and of all; None without labels."""
+  given = dataset.labelled_labels or []
+  known = np.array([i for i, label in enumerate(given) if label is not None], np.int64)
+  rows, count = np.asarray(dataset.labelled)[known] if len(known) else known, len(known)
+  return enough.forecast(chosen.embeddings[rows], [given[i] for i in known],
+                         [count, count + len(chosen.indices), len(dataset.ids)], seed=config.seed)
 
 
 def _quality(labels, known, chosen):
@@ -114,12 +130,67 @@ def _coreset_of(config, dataset, chosen, pool, count):
   return select.choose(how.method, candidates, count, chosen.beta, seed=config.seed, balance=how.balance, rows=pool)
 
 
-def _page(config, dataset, chosen, metrics):
-  score = config.select.score
+def _page(run, config, dataset, chosen, metrics):
+  score, method = config.select.score, select.METHODS[config.select.method]
   sign = '\u2212' if SCORES[score].harder < 0 else ''
+  covered, at_random = _curves(config, dataset, chosen, method)
+  enough = int(np.searchsorted(covered, 0.9 * covered[-1]))
+  what = 'examples' if dataset.images is None else 'images'
+  answer, verdict, note = texts.verdict(metrics)
+  repeat = None
+  if not _given_in_python(config, dataset):
+    repeat = config_lib.typed(config)
+  words_of_page = {
+      'title': texts.title(metrics, what), 'answer': answer, 'verdict': verdict, 'verdict_note': note,
+      'steps': texts.next_steps(run.workdir, files=dataset.root is not None, nests=method.nests, repeat=repeat),
+      'curve': texts.curve(covered, at_random, enough, what), 'hardest': texts.HARDEST,
+      'facts': texts.facts(config, metrics), 'tables': texts.tables(chosen.judged, metrics),
+      'settings': config_lib.listed(config), 'versions': texts.versions(),
+      'repeat': texts.command(repeat, run.workdir) if repeat else ''}
+  by, copy_of, groups = _standing(dataset, chosen)
+  paths = ['' if dataset.root is None else lists.path_of(dataset.ids[i], dataset.root, config.data.root_url)
+           for i in chosen.indices]
   return page.render(
-      title=words.title(metrics, 'examples' if dataset.images is None else 'images'),
-      result=words.headline(metrics), facts=words.facts(config, metrics), tables=words.tables(chosen.judged, metrics),
-      difficulty=chosen.difficulty, kept=chosen.indices, beta=chosen.beta or 0.0, score_name=sign + score.upper(),
-      pictures=dataset.pixels if dataset.images is not None else None, decodes=dataset.decode is not None,
-      ids=dataset.ids, pseudo_labels=chosen.pseudo_labels)
+      page.Choice(dataset.ids, paths, chosen.indices, chosen.beta or 0.0, chosen.difficulty, chosen.pseudo_labels,
+                  chosen.embeddings, chosen.graph.indices, chosen.graph.similarity, by, copy_of, covered, at_random,
+                  enough, _suspects(dataset, groups), dataset.skipped),
+      words=words_of_page, score_name=sign + score.upper(),
+      pictures=dataset.pixels if dataset.images is not None else None, decodes=dataset.decode is not None)
+
+
+def _suspects(dataset, groups):
+  """Images that may show nothing, by what they seem to be."""
+  found = {} if dataset.images is None else suspects.find(dataset.images, groups)
+  return {suspects.KINDS[kind]: rows for kind, rows in found.items()}
+
+
+def _given_in_python(config, dataset):
+  """Whether the data were, or a part of them, so that no command brings them again."""
+  return config.data.name == 'memory' or (config.data.name == 'folder' and dataset.embeddings is not None) or (
+      len(dataset.labelled) > 0 and config.data.labelled is None and config.data.name == 'folder')
+
+
+def _curves(config, dataset, chosen, method):
+  """Coverage of the first ones of the choice, and of as many random ones, on average over `DRAWS`: float [n + 1]."""
+  weight = select.class_weights(chosen.pseudo_labels, config.select.balance) if method.covers else None
+  def curve(order):
+    return select.coverage_curve(chosen.graph.indices, chosen.graph.similarity, order, weight=weight,
+                                 labelled=dataset.labelled)
+  left = np.setdiff1d(np.arange(len(dataset.ids)), dataset.labelled)
+  drawn = [left[select.random(len(left), len(chosen.indices), seed=[config.seed, turn, 0xc0])] for turn in range(DRAWS)]
+  return curve(chosen.indices), np.mean([curve(np.random.default_rng([config.seed, turn]).permutation(rows))
+                                         for turn, rows in enumerate(drawn)], axis=0)
+
+
+def _standing(dataset, chosen):
+  """For each the one that stands for it and the one that it is a copy of, int64 [N], -1 for none; groups of copies."""
+  candidates = select.Candidates(chosen.graph.indices, chosen.graph.similarity, chosen.pseudo_labels, chosen.difficulty,
+                                 dataset.labelled, chosen.groups)
+  stand = select.standing(candidates, chosen.embeddings, chosen.indices, chosen.reserve, chosen.beta)
+  groups = chosen.groups
+  if not len(groups) and chosen.copies[0]:  # Copies may be chosen, and are told all the same.
+    groups = copies.groups(chosen.embeddings, dataset.images)
+    candidates = candidates._replace(groups=groups)
+  copy_of = np.where(candidates.stand == np.arange(len(candidates.stand)), -1, candidates.stand)
+  indirect = (stand.status == select.STATUSES.index('duplicate')) & (stand.by[stand.by] >= 0)
+  return np.where(indirect, stand.by[stand.by], stand.by), copy_of, groups

@@ -1,4 +1,5 @@
 """The Python way, `elfs_jax.select_coreset`."""
+import dataclasses
 import json
 
 import numpy as np
@@ -105,6 +106,8 @@ def test_a_coreset_shows_what_it_is(tiny, blobs, tmp_path, capsys):
   assert frame['aum'].tolist() == [float(row[8]) for row in rows]
   html = coreset._repr_html_()
   assert html.startswith('<iframe srcdoc="') and '<html' not in html and '&lt;html' in html
+  told = dataclasses.replace(coreset, forecast='more <b> than')._repr_html_()
+  assert told == '<p>Forecast without labels: more &lt;b&gt; than</p>' + html
   elfs_jax.select_coreset(tmp_path / 'in', budget=12, beta=0.1, config=tiny, workdir=out, verbose=True)
   assert '[proxy] reused' in capsys.readouterr().out
 

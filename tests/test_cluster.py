@@ -226,3 +226,17 @@ def test_a_clustering_is_added_by_one_entry(monkeypatch):
   assert set(function(X_ND, 2, neighbors=NEAR_NK, seed=0)) == {0, 1}
   with pytest.raises(ValueError, match="cluster.method='by_sing' is unknown: did you mean 'by_sign'"):
     table.look_up(cluster.CLUSTERINGS, 'cluster.method', 'by_sing')
+
+
+def test_starts_on_a_sample_end_where_starts_on_all_do():
+  part = centroids.kmeans(X_ND, 4, neighbors=NEAR_NK, rows=80)
+  assert adjusted_rand_score(part, CLASS_N) > 0.95 * adjusted_rand_score(centroids.kmeans(X_ND, 4, neighbors=NEAR_NK),
+                                                                         CLASS_N)
+  np.testing.assert_array_equal(part, centroids.kmeans(X_ND, 4, neighbors=NEAR_NK, rows=80))
+
+
+def test_information_of_some_rows_is_that_of_their_pairs():
+  rows = np.array([5, 17, 60, 80])
+  own, near = CLASS_N[rows].repeat(10), CLASS_N[NEAR_NK[rows, :10]].ravel()
+  expected = mutual_info_score(np.append(own, near), np.append(near, own))  # Both ways, as the measure is symmetric.
+  assert cluster.information(CLASS_N, NEAR_NK, rows=rows) == pytest.approx(expected)

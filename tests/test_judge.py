@@ -105,12 +105,12 @@ def test_the_expected_beta_and_the_grid_of_a_method_that_covers_begin_at_the_lea
   x, graph, hard_where_isolated, hard_elsewhere = isolated()
   def choose(rows, count, beta, hard=hard_elsewhere):
     return rows[select.coverage(*graph, hard, count, beta)] if len(rows) == 1000 else np.sort(rows)[:count]
-  calm = judged(x, hard_elsewhere, choose, 100, covers=True, betas=(0.0, 0.1, 0.3))
-  assert calm['betas'].tolist() == [0.05, 0.1, 0.3] and calm['beta'] == 0.05  # All are graded alike.
+  calm = judged(x, hard_elsewhere, choose, 100, covers=True, betas=(0.0, 0.1, 0.2, 0.3))
+  assert calm['betas'].tolist() == [0.05, 0.1, 0.2] and calm['beta'] == 0.05  # All are graded alike.
   assert calm['outlier_share'] < 0.2 and calm['noisy'] is False
   def choose_noise(rows, count, beta):
     return choose(rows, count, beta, hard_where_isolated)
-  noisy = judged(x, hard_where_isolated, choose_noise, 100, covers=True, betas=(0.0, 0.1, 0.3))
+  noisy = judged(x, hard_where_isolated, choose_noise, 100, covers=True, betas=(0.0, 0.1, 0.3), most_beta=0.3)
   assert noisy['betas'].tolist() == [0.15, 0.3] and noisy['beta'] == 0.15 and noisy['noisy'] is True
   assert noisy['outlier_share'] > 0.5
   tolerant = judged(x, hard_where_isolated, choose_noise, 100, covers=True, betas=(0.1,), outlier_limit=0.99)

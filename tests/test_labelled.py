@@ -52,6 +52,7 @@ def test_values_that_cannot_be(labelled, words):
   ('l.csv', 'rank,index\n0,1\n1,3\n', [1, 3], None), ('l.csv', 'Path;Label\nb/2.png; 7 \n', [2], ['7']),
   ('l.csv', 'id,file\nq,a/1.png\nr,b/3.png\n', [1, 3], None), ('l.csv', 'index\n', [], None),
   ('l.csv', 'id\n2\n0\n', [2, 0], None), ('l.csv', 'file_name,label\n./a/1.png,x\nb\\2,y\n', [1, 2], ['x', 'y']),
+  ('l.csv', 'id,label\na/0.png,cat\na/1.png,\nb/2.png, \n', [0], ['cat']),
   ('l.csv', ',image,split\n0,b/3.png,a\n1,a/0.png,a\n', [3, 0], None),
   ('l.txt', '/photos/b/2.png\n/photos/a/0.png\n', [2, 0], None)])
 def test_files(tmp_path, name, content, rows, labels):
@@ -85,7 +86,7 @@ def test_an_index_column_holds_no_ids(tmp_path):
 @pytest.mark.parametrize('name, content, words', [
   ('l.txt', 'a/0.png\nx\n', ["'x'"]), ('l.csv', 'name,label\na,b\n', ["'a'", "'name'", "'a/0.png'"]),
   ('l.csv', 'score\n0.5\n', ['no column id', 'index']),
-  ('l.csv', '', ['no column']), ('l.csv', 'id,label\na/0.png,cat\na/1.png,\n', ['row 3 has no label']),
+  ('l.csv', '', ['no column']), ('l.csv', 'id,label\na/0.png,\na/1.png, \n', ['no row has a label']),
   ('l.csv', 'label,id\ncat\n', ['row 2']), ('l.csv', 'index\na/0.png\n', ["'a/0.png'"]),
   ('l.csv', 'id\na/0.png\na/0.png\n', ['more than once']), ('l.dat', '1', ['.csv, .txt or .npy'])])
 def test_files_that_cannot_be(tmp_path, name, content, words):

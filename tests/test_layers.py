@@ -12,13 +12,14 @@ FILES = {'.'.join(('elfs_jax', *file.relative_to(PACKAGE).with_suffix('').parts)
 STAGES = {'data': ['data'], 'embed': ['embed', 'encoders'], 'encoders': ['embed', 'encoders'],
           'neighbors': ['neighbors'], 'cluster': ['cluster'], 'proxy': ['proxy'], 'select': ['select'],
           'copies': ['copies'], 'judge': ['judge'], 'evaluate': ['evaluate'],
-          'report': ['report'], 'export': ['export']}
+          'report': ['report'], 'export': ['export'], 'rounds.enough': ['rounds.enough']}
 FOUNDATIONS = ['budget', 'bounds', 'connection', 'dynamics', 'scores', 'table', 'training', 'vectors', 'runtime.mesh']
 WRITES = {'export': ['runtime.artifacts']}  # What a stage may use beside them.
 WITHOUT_JAX = ['budget', 'cluster', 'cluster.centroids', 'cluster.merging', 'cluster.quality', 'config',
                'config.fields', 'copies', 'data', 'embed', 'embed.choice', 'embed.pixels', 'embed.scaling', 'encoders',
                'export', 'scores', 'select', 'select.band', 'select.cover', 'select.greedy', 'select.rivals', 'table',
-               'training', 'vectors', 'cli', 'report.words', 'report.page']
+               'training', 'vectors', 'cli', 'report.words', 'report.texts', 'report.page', 'report.charts',
+               'report.plane', 'report.suspects', 'report.thumbnails', 'select.curve']
 
 
 def imports(file):
@@ -70,9 +71,10 @@ def test_hosts_appear_in_runtime_alone():
 
 
 def test_the_pipeline_alone_knows_the_order():
-  """Nothing but the benchmark, the plan, the Python way and the command imports it."""
+  """Nothing but the benchmark, the plan, the Python way and the commands import it."""
   users = {name for name in FILES if 'pipeline' in ours(name)}
-  assert users == {'elfs_jax.api', 'elfs_jax.cli', 'elfs_jax.benchmark.harness', 'elfs_jax.plan'}
+  assert users == {'elfs_jax.api', 'elfs_jax.cli', 'elfs_jax.benchmark.harness', 'elfs_jax.plan',
+                   'elfs_jax.rounds.next_round'}
 
 
 def test_what_a_selection_needs_imports_no_jax():

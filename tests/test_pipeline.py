@@ -1,6 +1,7 @@
 """The whole pipeline, in process: promises about labels, reuse and settings."""
 import csv
 import functools
+import inspect
 import json
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_a_judgement_is_kept_for_each_budget(tiny, blobs, tmp_path):
     said = []
     run(tiny, blobs[0], tmp_path, say=said.append)
     assert (f'[judge_{budget}] reused' in said) == reused
-  assert {file.name for file in (tmp_path / 'stages').glob('judge*')} == {'judge_12.npz', 'judge_24_kept.npz'}
+  assert {file.name for file in (tmp_path / 'stages').glob('judge*.npz')} == {'judge_12.npz', 'judge_24_kept.npz'}
 
 
 @pytest.mark.parametrize('method, network', [('coverage', 'mlp'), ('double_end', 'small'), ('stratified', 'small')])
@@ -204,7 +205,7 @@ def test_the_judge_weighs_images_as_the_cover_does(tiny, blobs, tmp_path, monkey
     return grade(*args, weights=weights, **kwargs)
   monkeypatch.setattr(judge, 'grade', watched)
   kept = np.sort(np.argsort(blobs[1], kind='stable')[:75])  # 30, 30 and 15 of the patterns.
-  for method, balance in (('coverage', 1.0), ('coverage', 0.5), ('double_end', 1.0)):
+  for method, balance in (('coverage', 1.0), ('coverage', select.BALANCE), ('double_end', 1.0)):
     tiny.update_from_flattened_dict({'select.method': method, 'select.balance': balance, 'cluster.num_classes': 3,
                                      'evaluate.enabled': False})
     chosen, _ = run(tiny, images[kept], tmp_path)
@@ -457,3 +458,34 @@ def test_a_run_that_dies_before_its_coreset_is_written_leaves_no_old_one(tiny, b
   assert not (tmp_path / 'coreset.csv').exists() and len(np.load(tmp_path / 'coreset.npy')) == 24
   kept, = tmp_path.glob('coreset-*.csv')
   assert kept.read_bytes() == before  # It was handed out.
+
+
+def test_of_many_examples_the_judge_sees_a_sample_at_the_same_rate(tiny, blobs, tmp_path, monkeypatch):
+  verdict, seen = judge.verdict, []
+  def watched(**arguments):
+    seen.append((len(arguments['embeddings']), len(arguments['difficulty']), arguments['budget'],
+                 arguments['clusterings'].shape[1]))
+    return verdict(**arguments)
+  watched.__signature__ = inspect.signature(verdict)
+  monkeypatch.setattr(judge, 'verdict', watched)
+  monkeypatch.setattr(pipeline.steps, 'JUDGED', 60)
+  said = []
+  chosen, _ = run(tiny, blobs[0], tmp_path, say=said.append)
+  assert seen == [(60, 60, 6, 60)] and len(chosen.indices) == 12
+  assert '  the judge sees 60 of 120 examples, drawn at random' in said
+
+
+def test_the_report_of_a_run(tiny, blobs, tmp_path):
+  images, labels = blobs
+  images = np.concatenate([images, np.zeros_like(images[:12])])  # Copies, and blank: a placeholder.
+  said, tiny.select.beta = [], 'auto'
+  chosen, metrics = run(tiny, images, tmp_path, say=said.append)
+  page = (tmp_path / 'report.html').read_text()
+  assert page.count('<button type="button" class="open"') >= len(chosen.indices)
+  assert 'The same picture many times, as a placeholder would be <span class="count">12</span>' in page
+  assert 'Exact copies <span class="count">1 group</span>' in page and 'Is it worth it? ' in page
+  assert metrics['forecast'] in '\n'.join(said) and metrics['forecast'] in page
+  first = metrics['seconds']
+  _, metrics = run(tiny, images, tmp_path)
+  assert metrics['seconds'] == {} and metrics['seconds_before'].keys() == first.keys()
+  assert all(abs(first[name] - seconds) < 1e-3 for name, seconds in metrics['seconds_before'].items())

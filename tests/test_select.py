@@ -255,7 +255,7 @@ def test_of_a_crowd_of_exact_copies_one_is_taken_and_not_the_first_in_the_folder
 
 def test_class_weights_grow_with_rarity_by_the_root_of_the_size():
   labels = np.repeat([0, 1, 3], [50, 8, 2])
-  weight = select.class_weights(labels)
+  weight = select.class_weights(labels, 0.5)
   totals = [weight[labels == c].sum() for c in (0, 1, 3)]
   np.testing.assert_allclose(np.array(totals) / totals[2], [5, 2, 1])  # Roots of 25, 4 and 1 times the smallest.
   np.testing.assert_allclose(select.class_weights(np.repeat([4, 7], 5)), 1)

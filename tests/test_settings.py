@@ -1,7 +1,9 @@
 """The settings files, and what they leave open."""
 import numpy as np
 import pytest
+from absl import flags
 from conftest import ROOT, launch
+from ml_collections import config_flags
 
 from elfs_jax import checks, pipeline
 from elfs_jax import config as config_lib
@@ -14,6 +16,29 @@ def test_every_settings_file_can_be_read():
     config = config_lib.read(path)
     name = {'benchmark': 'digits', 'icons': 'folder', 'cinic10': 'folder'}.get(path.stem, path.stem)
     assert config.is_locked and config.data.name == name, path
+
+
+@pytest.mark.filterwarnings('ignore:the load_module')
+@pytest.mark.parametrize('base, changes', [
+    ('folder', {'data.path': "/my pictures/it's", 'select.budget': 300, 'judge.betas': (0.0, 0.2), 'data.size': None}),
+    ('folder', {'data.path': '2024', 'select.budget': '10%', 'cluster.num_classes': 7, 'evaluate.enabled': False}),
+    ('cifar100', {'select.budget': 0.1, 'proxy.network': 'resnet18', 'select.beta': 0.3}),
+    ('digits', {}), ('icons', {}), ('embeddings', {'data.path': 'x.npz'}),
+    ('digits', {'data.name': 'hf:some/name', 'select.beta': 'auto'})])
+def test_what_is_typed_gives_the_same_settings(base, changes, monkeypatch):
+  config = config_lib.read(base)
+  with config.ignore_type():
+    config.update_from_flattened_dict(changes)
+  name, *rest = config_lib.typed(config)
+  assert len(rest) <= len(changes) and name == f'--config={base}'
+  argv = ['elfs-jax', '--config=' + config_lib.find(name.removeprefix('--config=')), *rest]
+  monkeypatch.setattr('sys.argv', argv)
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file('config', flag_values=values)
+  values(argv)
+  config_lib.read_paths(values.config)
+  assert config_lib.listed(values.config) == config_lib.listed(config)
+  assert values.config.to_dict() == config.to_dict()
 
 
 SMALL_IMAGES = {'network': 'resnet18', 'batch': 256, 'learning_rate': 0.1, 'final_rate': 1e-4, 'momentum': 0.9,

@@ -20,7 +20,7 @@ def total(x, scale=1, *, offset=0):
 @pytest.fixture
 def run(tmp_path):
   said = []
-  return stages.Run(tmp_path, None, said.append, stages._no_bar, {}), said
+  return stages.Run(tmp_path, None, said.append, stages._no_bar, {}, {}), said
 
 
 def key(function=total, name='total', version=1, **arguments):

@@ -22,12 +22,14 @@ class Smoothing(NamedTuple):
 
 def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | None = None, seed: int = 0,
            smoothing: Smoothing = Smoothing(), starts: int = 20, plain_starts: int = 10,
-           graded_neighbors: int = GRADED_NEIGHBORS, progress: Callable | None = None) -> np.ndarray:
+           graded_neighbors: int = GRADED_NEIGHBORS, rows: int = 60_000, rows_per_cluster: int = 20,
+           rounds: int = 10, progress: Callable | None = None) -> np.ndarray:
   """k-means (scikit-learn, on one thread: its labels otherwise depend on the thread count).
 
   Plain: of several starts the one of least inertia. With neighbours, two changes that were far ahead of it wherever
   tried: embeddings are smoothed first (`smooth`), and the start wins whose labels tell most about the neighbours'
-  labels (`information`), not the one of least inertia.
+  labels (`information`), not the one of least inertia. Of more examples than `rows` the starts see a random sample, and
+  the best one goes on with all.
 
   Args:
     embeddings: float [N, D].
@@ -38,6 +40,8 @@ def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | 
     starts: how many starts there are where neighbours are given.
     plain_starts: how many there are without.
     graded_neighbors: nearest neighbours that the starts are graded by.
+    rows, rows_per_cluster: the size of the sample, or as many a cluster where that is more.
+    rounds: of k-means on all examples after the sample's.
     progress: called as progress(iterable, desc=, total=).
   Returns: labels int32 [N].
   Raises: ValueError unless 2 <= num_classes <= N.
@@ -47,6 +51,10 @@ def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | 
   if neighbors is None:
     return fit_kmeans(x_ND, num_classes, seed=seed, starts=plain_starts).labels_.astype(np.int32)
   x_ND = smooth(x_ND, neighbors, smoothing)
+  if len(x_ND) > max(rows, rows_per_cluster * num_classes):
+    sample_M = np.random.default_rng([seed, 0x5a]).choice(len(x_ND), max(rows, rows_per_cluster * num_classes),
+                                                          replace=False)
+    return _from_sample(x_ND, num_classes, sample_M, starts, rounds, neighbors, graded_neighbors, seed, progress)
   def start(draw):
     return fit_kmeans(x_ND, num_classes, seed=draw, starts=1).labels_.astype(np.int32)
   return _most_informative(start, starts, neighbors, graded_neighbors, seed, progress)
@@ -85,6 +93,21 @@ def _most_informative(start, count, neighbors, graded_neighbors, seed, progress)
   return max(found, key=lambda labels_N: information(labels_N, neighbors, graded_neighbors=graded_neighbors))
 
 
+def _from_sample(x_ND, num_classes, sample_M, starts, rounds, neighbors, graded_neighbors, seed, progress):
+  """k-means on all from the centres of the start on a sample that has the most `information` there."""
+  near_NK = np.asarray(neighbors)[:, :graded_neighbors]
+  seen = np.union1d(sample_M, near_NK[sample_M])
+  labels_N, sample_MD, seen_SD = np.zeros(len(x_ND), np.int32), x_ND[sample_M], x_ND[seen]
+  def graded(draw):
+    model = fit_kmeans(sample_MD, num_classes, seed=draw, starts=1)
+    labels_N[seen] = predict_kmeans(model, seen_SD)
+    return information(labels_N, near_NK, graded_neighbors=graded_neighbors, rows=sample_M), model.cluster_centers_
+  draws = np.random.default_rng(seed).integers(1 << 31, size=starts)
+  found = [graded(int(draw)) for draw in (progress(draws, desc='k-means', total=starts) if progress else draws)]
+  _, centres_CD = max(found, key=lambda one: one[0])
+  return fit_kmeans(x_ND, num_classes, seed=seed, starts=1, init=centres_CD, rounds=rounds).labels_.astype(np.int32)
+
+
 def smooth(embeddings: np.ndarray, neighbors: np.ndarray, smoothing: Smoothing = Smoothing()) -> np.ndarray:
   """Unit rows, averaged with their nearest neighbours' again and again.
 
@@ -105,10 +128,10 @@ def smooth(embeddings: np.ndarray, neighbors: np.ndarray, smoothing: Smoothing =
   return x_ND
 
 
-def fit_kmeans(x_ND: np.ndarray, num_classes: int, *, seed: int, starts: int, init='k-means++'):
+def fit_kmeans(x_ND: np.ndarray, num_classes: int, *, seed: int, starts: int, init='k-means++', rounds: int = 300):
   """A fitted `sklearn.cluster.KMeans`, on one thread."""
   from sklearn.cluster import KMeans
-  return fit(KMeans(num_classes, init=init, n_init=starts, random_state=seed), x_ND)
+  return fit(KMeans(num_classes, init=init, n_init=starts, max_iter=rounds, random_state=seed), x_ND)
 
 
 def predict_kmeans(model, x_ND: np.ndarray) -> np.ndarray:

@@ -123,6 +123,27 @@ def listing(config: ConfigDict, common: bool = False) -> str:
   return '\n'.join(lines)
 
 
+def typed(config: ConfigDict) -> list[str]:
+  """What to type for these settings: the shipped settings file that needs the fewest changes, and the changes."""
+  def flags(shipped):
+    there = dict(_leaves(shipped))
+    return [f'--config.{name}={value}' for name, value in _leaves(config) if name in FIELDS and there[name] != value]
+  bases = {}
+  for file in sorted(CONFIGS.glob('*.py'), key=lambda file: (file.stem != config.data.name, file.stem)):
+    shipped = read(file)
+    if shipped.data.name == config.data.name and 'benchmark' not in shipped:
+      bases[file.stem] = flags(shipped)
+  if not bases:
+    bases['digits'] = flags(read('digits'))
+  name = min(bases, key=lambda name: len(bases[name]))
+  return [f'--config={name}', *bases[name]]
+
+
+def listed(config: ConfigDict) -> list[tuple[str, str]]:
+  """Every setting as (name, value as it is typed)."""
+  return [(name, str(value)) for name, value in _leaves(config) if name in FIELDS]
+
+
 def check_names(config: ConfigDict, argv: Sequence[str]) -> None:
   """Refuse --config.NAME=... of a field that does not exist. Raises: ValueError that names the nearest that does."""
   names = [name for name, _ in _leaves(config)]

@@ -51,8 +51,8 @@ def _fields() -> dict[str, Field]:
       'data.images': Field(None, 'with embeddings: the images that they came from, a folder or a file', path()),
       'data.labels': Field(None, "a file of labels, or 'folders' (a folder for each class); used by the comparison "
                            'alone', path()),
-      'data.labelled': Field(None, 'a file that names the examples that are labelled already: they count as covered '
-                             'and are not chosen', path()),
+      'data.labelled': Field(None, 'a file that names the examples that are labelled already, or the export of a '
+                             'labelling tool: they count as covered and are not chosen', path()),
       'data.root_url': Field(None, 'what stands for the folder in the column path of coreset.csv, such as '
                              'https://host/pictures/; None: absolute paths', path()),
       'data.size': Field(None, 'side in pixels at which the images of a folder are seen; None: 64', typed()),

@@ -11,8 +11,8 @@ import numpy as np
 from elfs_jax import table
 from elfs_jax.data import checked, given, room, sources
 from elfs_jax.data import decode as decoding
+from elfs_jax.data import labelled as labelled_lib
 from elfs_jax.data import labels as labels_lib
-from elfs_jax.data.labelled import labelled_rows
 
 BLOCK = 1 << 26  # Bytes of an array that are digested at a time.
 
@@ -105,7 +105,7 @@ def load(name: str, path=None, *, images=None, labels=None, labelled=None, size:
     images: for `embeddings`: the images that they came from, an .npy, an .npz or a folder.
     labels: an .npy, .txt or .csv of N labels in the order of the ids, or a .csv with a column `label` and one of the
       ids, in any order, for all or some; for a folder also the word `folders` (the parent folder's name).
-    labelled: examples that are labelled already, as `labelled_rows` takes them.
+    labelled: examples that are labelled already, as `labelled.read` takes them.
     size: side in pixels of the squares that a folder's images (default 64) or those of TensorFlow Datasets become
       (ImageNet by default 160, others stay as they are).
     test: of a folder with train/ and test/: auto, which `parts.of` describes, or none, to choose from all.
@@ -155,7 +155,7 @@ def from_memory(images=None, embeddings=None, labels=None, ids=None, *, labelled
       vectors.
     labels: N class indices or class names; None where there is none.
     ids: N unique names; default the paths of files, else the index.
-    labelled: examples that are labelled already, as `labelled_rows` takes them.
+    labelled: examples that are labelled already, as `labelled.read` takes them.
     test_images, test_embeddings, test_labels: a test set, as `images` (but no paths), `embeddings` and `labels`.
     size: side in pixels of images in files (default 64), and of pictures, which keep their own size if they share one.
     fit: how a picture of another shape becomes a square, one of `decode.FITS`: crop, pad or stretch.
@@ -195,15 +195,15 @@ def with_labels(dataset: Dataset, labels) -> Dataset:
 def with_labelled(dataset: Dataset, labelled, labels=None) -> Dataset:
   """The data with examples that are labelled already.
 
-  Args: labelled: as `labelled_rows` takes them; labels: one for each of them, where they do not come with it.
+  Args: labelled: as `labelled.read` takes them; labels: one for each of them, where they do not come with it.
   Raises: FileNotFoundError or ValueError, in one line.
   """
-  rows, own = labelled_rows(labelled, dataset.ids, dataset.root)
+  rows, own, notes = labelled_lib.read(labelled, dataset.ids, dataset.root)
   if labels is not None:
     own = list(labels)
     if len(own) != len(rows):
       raise ValueError(f'labels= has {len(own)} labels for {len(rows)} examples in labelled=; give one each')
-  return dataclasses.replace(dataset, labelled=rows, labelled_labels=own)
+  return dataclasses.replace(dataset, labelled=rows, labelled_labels=own, notes=[*dataset.notes, *notes])
 
 
 def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images=None, test_labels=None,
@@ -241,8 +241,8 @@ def _dataset(*, images=None, embeddings=None, labels=None, ids=None, test_images
   decides, what = (images, 'images') if embeddings is None else (embeddings, 'embeddings')
   if n > 1 and all(np.array_equal(one, decides[0]) for one in decides[1:]):
     raise ValueError(f'{where}: all {n} {what} are the same; there is nothing to choose between')
-  labelled, labelled_labels = labelled_rows(labelled, ids, root)
+  labelled, labelled_labels, said = labelled_lib.read(labelled, ids, root)
   known = {} if content is None else {id(images): (images, content)}
   return Dataset(images, ids, labels, embeddings, test_images, test_labels, class_names, list(skipped), decode,
-                 labelled, labelled_labels, root, test_embeddings, notes=list(notes), fit=fit,
+                 labelled, labelled_labels, root, test_embeddings, notes=[*notes, *said], fit=fit,
                  fingerprints=known)

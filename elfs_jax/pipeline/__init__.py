@@ -44,10 +44,11 @@ class Selection(NamedTuple):
 
 
 def read_data(config: ConfigDict, workdir: pathlib.Path | None = None, progress: Callable | None = None,
-              dry: bool = False) -> data.Dataset:
+              dry: bool = False, labelling: Callable | None = None) -> data.Dataset:
   """The data set that the config names, without what is held out; its decoded images are kept in the workdir.
 
-  What an earlier run held out in the workdir stays held out. `data.load` has `dry` and the errors.
+  What an earlier run held out in the workdir stays held out. `labelling` gives the data more labelled rows, as
+  labelling(dataset) -> dataset, before anything is held out. `data.load` has `dry` and the errors.
   """
   config_lib.check(config)
   settings = config.data
@@ -56,6 +57,7 @@ def read_data(config: ConfigDict, workdir: pathlib.Path | None = None, progress:
       settings.name, settings.path, images=settings.images, labels=settings.labels, labelled=settings.labelled,
       size=settings.size, test=settings.test, value_range=settings.range, max_pixels=settings.max_pixels,
       fit=settings.fit, progress=progress, cache=cache, dry=dry))
+  dataset = dataset if labelling is None else labelling(dataset)
   count, standing = config.select.holdout, [] if workdir is None else store.holdout_in(workdir)
   if count is None and not standing:
     return dataset

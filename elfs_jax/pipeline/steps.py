@@ -5,12 +5,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from elfs_jax import cluster, copies, data, embed, encoders, judge, neighbors, proxy, select, table
+from elfs_jax.budget import floor_count
 from elfs_jax.embed import scaling
 from elfs_jax.report import words
 from elfs_jax.runtime import stages
 from elfs_jax.runtime.stages import Known, stage
 from elfs_jax.scores import SCORES
 from elfs_jax.training import recipe as recipes
+
+JUDGED = 20_000  # Of more examples the judge sees a random sample, at the same rate.
 
 
 def shards_of(config: ConfigDict, dataset: data.Dataset) -> int:
@@ -128,6 +131,9 @@ def beta_of(run, config, embeddings, candidates, num_classes, budget, keep):
     return None, None
   if how.beta != 'auto':
     return how.beta, None
+  stage_name = f'judge_{budget}' + ('' if keep is None else '_kept')
+  if len(embeddings) > JUDGED:
+    embeddings, candidates, budget = _sample(run, config, embeddings, candidates, budget)
   # Kept apart from the verdict, since they are the same for every budget and score.
   clusterings = stage(run, 'clusterings', cluster.independent, embeddings=embeddings, num_classes=num_classes,
                       neighbors=_nearest, count=settings.clusterings, seed=config.seed)
@@ -135,10 +141,19 @@ def beta_of(run, config, embeddings, candidates, num_classes, budget, keep):
   choose = functools.partial(select.choose_among, method=how.method, candidates=candidates,
                              balance=how.balance, seed=config.seed, **select.constants(how.method))
   judged = stage(
-      run, f'judge_{budget}' + ('' if keep is None else '_kept'), judge.verdict,
+      run, stage_name, judge.verdict,
       version=select.METHODS[how.method].version, keep=keep, embeddings=embeddings, clusterings=clusterings,
       budget=budget, choose=choose, draw=select.random, difficulty=candidates.difficulty, covers=covers,
       betas=settings.betas, folds=settings.folds, steps=settings.steps, randoms=settings.randoms, seed=config.seed,
       weights=select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None)
   return float(judged['beta']), judged
 
+
+def _sample(run, config, embeddings, candidates, budget):
+  """The same problem for a random sample: its embeddings, candidates with a graph of their own, and budget."""
+  count, k = len(embeddings), candidates.neighbors.shape[1]
+  rows = np.sort(np.random.default_rng([config.seed, 0x5a3b]).choice(count, JUDGED, replace=False))
+  graph = neighbors.Graph(**stage(run, 'judged_neighbors', neighbors.graph, embeddings=embeddings[rows], k=k))
+  candidates = select.among(candidates, rows)._replace(neighbors=graph.indices, similarity=graph.similarity)
+  run.say(words.sample(JUDGED, count))
+  return embeddings[rows], candidates, max(1, floor_count(budget / count, JUDGED))

@@ -84,7 +84,7 @@ def order(config: ConfigDict, dataset: data.Dataset) -> list[str]:
   found += [f'cluster_{name}' for name in (CLUSTERINGS if method == 'auto' else (method,))] + ['proxy', 'copies']
   if select.METHODS[config.select.method].drops_hardest and config.select.beta == 'auto':
     budget = budget_count(config.select.budget, len(dataset.ids)) + len(dataset.labelled)
-    found += ['clusterings', f'judge_{budget}']
+    found += ['judged_neighbors'] * (len(dataset.ids) > pipeline.steps.JUDGED) + ['clusterings', f'judge_{budget}']
   if dataset.labels is not None and config.evaluate.enabled:
     found += ['evaluate_coreset', 'evaluate_random', 'evaluate_everything']
   return found

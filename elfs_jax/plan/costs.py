@@ -6,9 +6,10 @@ this machine took.
 from typing import Any, NamedTuple
 
 from elfs_jax.embed import pixels
+from elfs_jax.pipeline.steps import JUDGED
 from elfs_jax.training import recipe as recipes
 
-VERSION = 1               # Raise it when seconds change: what was noted with others is left.
+VERSION = 2               # Raise it when seconds change: what was noted with others is left.
 MB = 1e6
 BASE = 450 * MB           # Python, JAX and what it has compiled before any data.
 COMPILED = 250 * MB       # A training's program.
@@ -76,6 +77,11 @@ def _neighbors(job):
   return 0.3 + 6e-11 * job.n ** 2 * job.width, blocks + job.n * (12 * job.width + 16 * job.k)
 
 
+def _kmeans(job):
+  rows = min(job.n, max(60_000, 20 * job.classes))
+  return 0.3 + 2e-7 * (rows + job.n / 10) * job.classes * job.width, 12 * job.n * job.width
+
+
 def _temi(job):
   settings = job.config.cluster
   widths = (job.width, *settings.hidden)
@@ -102,14 +108,18 @@ def _evaluate(job):
   return 4 + seconds * settings.seeds * settings.steps * recipes.batch(settings, job.n), COMPILED + 2 * memory
 
 
+def _judged(job):
+  return job._replace(n=min(job.n, JUDGED))
+
+
 def _clusterings(job):
-  count = job.config.judge.clusterings
+  job, count = _judged(job), job.config.judge.clusterings
   each = 4.5e-11 * job.n ** 2 * job.width + 5e-8 * min(job.n, 10_000) * job.classes * job.width
   return 0.1 + count * each, _neighbors(job)[1] + 12 * job.n * job.width
 
 
 def _judge(job):
-  settings = job.config.judge
+  job, settings = _judged(job), job.config.judge
   trained = settings.folds * settings.clusterings * settings.steps * (len(settings.betas) + settings.randoms)
   return 5 + 1.5e-4 * trained + 5e-4 * job.n, COMPILED + job.n * (4 * job.width + 24 * job.k)
 
@@ -126,9 +136,10 @@ COSTS = {
     'num_classes': lambda job: (1.5e-3 * min(job.n, 3000), 100 * MB),
     'cluster_temi': _temi,
     'cluster_merged': lambda job: (0.3 + 1e-7 * job.n * (job.classes + 20) * job.width, 12 * job.n * job.width),
-    'cluster_kmeans': lambda job: (0.3 + 2e-7 * job.n * job.classes * job.width, 12 * job.n * job.width),
+    'cluster_kmeans': _kmeans,
     'proxy': _proxy,
     'copies': lambda job: (1e-5 * job.n + 2e-9 * job.images, 150 * job.n),
+    'judged_neighbors': lambda job: _neighbors(_judged(job)),
     'clusterings': _clusterings,
     'judge': _judge,
     'evaluate': _evaluate,

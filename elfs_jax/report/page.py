@@ -1,140 +1,162 @@
-"""The report: one HTML page that needs nothing else, with the numbers, the score's histogram and the images."""
-import base64
-import io
-import math
+"""The report: one HTML page that needs nothing else, with the chosen pictures, what they stand for and the numbers."""
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from elfs_jax.budget import floor_count
+from elfs_jax.report import charts, plane, thumbnails
 
-SHOWN = 24  # thumbnails a group
-THUMBNAIL = 128  # pixels, at most
-BINS = 50
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 270, 52, 12, 44, 44  # of the chart, in its own units
+SHOWN = 500        # Chosen ones.
+OTHERS = 24        # Of those left out.
+NEAREST = 4        # Neighbours of each.
+TYPICAL = 3        # Of a cluster, and as many chosen ones,
+CLUSTERS = 60      # of so many clusters.
+LISTED = 100       # Names in a list.
+ROOM = 4_600_000   # Characters of the page, about; of its text so much at most: the pictures get the rest.
+TEXT = 900_000
+BIG_PART = 0.68    # Of the room for pictures: those that can be looked at; the others are small.
+SMALL = 64         # Pixels of the small ones.
+NAME = 120         # Characters of a name in a list.
 
 
-def render(*, title: str, facts, tables, difficulty: np.ndarray, kept: np.ndarray, beta: float, score_name: str,
-           pictures: Callable | None = None, decodes: bool = False, ids, pseudo_labels: np.ndarray,
-           result: str = '') -> str:
+class Choice(NamedTuple):
+  """What was chosen of N examples, and what is known of each."""
+  ids: Sequence[str]          # [N]
+  paths: Sequence[str]        # [n] of the chosen: where their files are, '' where they have none
+  kept: np.ndarray            # int64 [n], in the order in which to label
+  beta: float                 # the fraction of N that was dropped from the hard end
+  difficulty: np.ndarray      # float [N], higher is harder; as float32 it is shown
+  pseudo_labels: np.ndarray   # int [N]
+  embeddings: np.ndarray      # float32 [N,D]
+  neighbors: np.ndarray       # int [N,k], -1 for none
+  similarity: np.ndarray      # float [N,k]
+  by: np.ndarray              # int64 [N], the chosen or labelled one that stands for each; -1 for none, or itself
+  duplicates: np.ndarray      # int64 [N], the row that each is an exact copy of, -1 for none
+  covered: np.ndarray         # float [n + 1], as `select.coverage_curve` has it,
+  at_random: np.ndarray       # and that of random ones
+  enough: int                 # how many of the first cover nine tenths of what all do
+  suspects: Mapping[str, np.ndarray]  # rows, by what they seem to be
+  skipped: Sequence[tuple[str, str]]  # (path, reason) of files that could not be read
+
+
+def render(choice: Choice, *, words: Mapping[str, Any], score_name: str, pictures: Callable | None,
+           decodes: bool) -> str:
   """Render the page. Everything is escaped; images are embedded, and no other resource is named.
 
   Args:
-    title: the heading.
-    facts: a list of (name, value).
-    tables: a list of dicts with `title`, `columns`, `rows` (of strings or numbers) and perhaps `note`.
-    difficulty: float [N], higher is harder; as float32 it is shown.
-    kept: int64 [n], the coreset, in the order in which to label.
-    beta: the fraction of N dropped from the hard end.
+    choice: what is shown.
+    words: what the page says: `title`, `answer`, `verdict`, `verdict_note`, `steps` (sentence, command), `curve`,
+      `hardest`, `facts` (name, value), `tables` (dicts with `title`, `columns`, `rows` and perhaps `note`), `settings`
+      (name, value), `versions` (name, value) and `repeat`, a command or ''.
     score_name: what `difficulty` measures, for the axis and the captions.
     pictures: the images as pictures(rows int [m], size or None) -> uint8 [m,H,W,Ch], None where there are none.
-    decodes: whether they are decoded from files, at the size of a thumbnail; else they are shown as they are.
-    ids: [N] strings.
-    pseudo_labels: int [N].
-    result: the run's result in one line, shown first.
-  Returns: the page, a string of HTML.
+    decodes: whether they are decoded from files, at the size that is asked for; else they are shown as they are.
+  Returns: the page, a string of HTML, below 5 MB.
   """
   import jinja2
-  difficulty, kept = np.asarray(difficulty, np.float64), np.asarray(kept, np.int64)
-  hard, rest = left_out(difficulty, kept, beta)
-  easier = _all_easier(difficulty, rest, kept)
+  difficulty = np.asarray(choice.difficulty, np.float64)
+  hard, rest = charts.left_out(difficulty, choice.kept, choice.beta)
   score = difficulty.astype(np.float32).astype(np.float64)  # Without what sets ties apart: whole numbers are whole.
-  side = 0
-  def thumbnails(indices):
-    nonlocal side
-    images = [None] * len(indices)
-    if pictures is not None and len(indices):
-      images = pictures(indices, THUMBNAIL if decodes else None)
-      side = max(images.shape[1:3])
-    return [{'id': str(ids[i]), 'score': f'{score[i] + 0.0:.3g}', 'label': int(pseudo_labels[i]),
-             'png': None if image is None else png(image)} for i, image in zip(indices, images, strict=True)]
-  groups = [
-    {'kind': 'hard', 'name': 'Hardest, dropped', 'count': len(hard), 'order': 'hardest first',
-     'items': thumbnails(hard[:SHOWN])},
-    {'kind': 'kept', 'name': 'Kept', 'count': len(kept), 'order': 'spread over all kept, in the order to label',
-     'items': thumbnails(kept[np.unique(np.linspace(0, len(kept) - 1, SHOWN).round().astype(int))])},
-    {'kind': 'rest', 'name': 'Easier, dropped' if easier else 'Others, not chosen', 'count': len(rest),
-     'order': 'easiest first', 'items': thumbnails(rest[::-1][:SHOWN])},
-  ]
+  shown = {'hard': hard[:OTHERS], 'kept': choice.kept[:SHOWN], 'rest': rest[::-1][:OTHERS]}
+  big = np.concatenate([shown[kind] for kind in ('kept', 'hard', 'rest')])
+  clusters = _clusters(choice)
+  copies = _copies(choice)
+  suspects = [(kind, rows) for kind, rows in choice.suspects.items() if len(rows)]
+  small = _others(big, [row for cluster in clusters for row in cluster['typical'] + cluster['chosen']],
+                  [row for rows in copies[:OTHERS] for row in rows[:1]],
+                  [row for _, rows in suspects for row in rows[:OTHERS].tolist()],
+                  [row for place in range(NEAREST) for row in choice.neighbors[big, place:place + 1].ravel()],
+                  choice.by[big])
+  room = ROOM - TEXT
+  large_ones, small_ones, tiny = {}, {}, False
+  if pictures is not None:
+    # The small ones as they are in memory: so many are not decoded anew.
+    large_ones = thumbnails.encoded(pictures, big, int(BIG_PART * room), decodes=decodes)
+    small_ones = thumbnails.encoded(pictures, small, room - sum(map(len, large_ones.values())), decodes=False,
+                                    most=SMALL)
+    tiny = not decodes and max(pictures(big[:1], None).shape[1:3]) < 64
+  names = {'hard': ('Hardest, left out', 'hardest first'),
+           'kept': ('Chosen', 'in the order to label'),
+           'rest': ('Easier, not chosen' if charts.all_easier(difficulty, rest, choice.kept) else 'Others, not chosen',
+                    'easiest first')}
+  groups = {kind: {
+    'kind': kind, 'name': names[kind][0], 'order': names[kind][1], 'count': {'hard': len(hard), 'rest': len(rest)}.get(
+      kind, len(choice.kept)),
+    'items': [{'row': row, 'rank': rank + 1, 'id': str(choice.ids[row]), 'score': f'{score[row] + 0.0:.3g}',
+               'cluster': int(choice.pseudo_labels[row]), 'picture': large_ones.get(row)}
+              for rank, row in enumerate(shown[kind].tolist())]} for kind in ('kept', 'hard', 'rest')}
   environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True,
-                                   undefined=jinja2.StrictUndefined)
-  environment.filters['cell'] = _cell
-  template = environment.from_string(pathlib.Path(__file__).with_name('template.html.j2').read_text('utf-8'))
-  return template.render(
-    title=title, result=result, facts=facts, tables=tables, groups=groups, score_name=score_name, beta=f'{beta:.4g}',
-    n=len(difficulty), easier=easier, chart=histogram(score, hard, kept, rest),
-    what='examples' if pictures is None else 'images', tiny=0 < side < 64)
+                                   undefined=jinja2.StrictUndefined,
+                                   loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent, 'utf-8'))
+  environment.filters |= {'cell': _cell, 'number': '{:,}'.format, 'short': short}
+  return environment.get_template('template.html.j2').render(
+    words=words, groups=groups, clusters=clusters[:CLUSTERS], cluster_count=len(clusters), copies=copies,
+    suspects=suspects, skipped=choice.skipped, ids=choice.ids, score_name=score_name, beta=f'{choice.beta:.4g}',
+    n=len(difficulty), easier=names['rest'][0].startswith('Easier'), listed=LISTED, others=OTHERS,
+    chart=charts.histogram(score, hard, choice.kept, rest),
+    curve=charts.curve(choice.covered, choice.at_random, choice.enough), map=_map(choice, hard),
+    what='examples' if pictures is None else 'images', pictured=pictures is not None, tiny=tiny,
+    content=_content(choice, big, small, small_ones))
 
 
-def left_out(difficulty, kept, beta):
-  """What is not in the coreset: the hard end, which was dropped, and the rest: two int64 arrays, each hardest first.
-
-  Of `double_end` the rest is the easy end; other methods leave out examples between chosen ones.
-  """
-  others = np.setdiff1d(np.arange(len(difficulty)), kept)
-  others = others[np.argsort(-difficulty[others], kind='stable')]
-  cut = floor_count(beta, len(difficulty))
-  return others[:cut], others[cut:]
+def _others(big, *lists):
+  """Rows of lists, each once and none of `big`, the first lists first: int64."""
+  known = set(big.tolist()) | {-1}
+  rows = [int(row) for rows in lists for row in rows]
+  return np.array([row for row in dict.fromkeys(rows) if row not in known], np.int64)
 
 
-def _all_easier(difficulty, rest, kept):
-  return len(rest) > 0 and difficulty[rest].max() <= difficulty[kept].min()
+def _clusters(choice):
+  """Each cluster with its typical and its first chosen ones, the largest first."""
+  sizes = np.bincount(choice.pseudo_labels)
+  of_chosen = choice.pseudo_labels[choice.kept]
+  typical = plane.typical(choice.embeddings, choice.pseudo_labels, TYPICAL)
+  return [{'name': int(c), 'size': int(sizes[c]), 'count': int((of_chosen == c).sum()), 'typical': typical[c].tolist(),
+           'chosen': choice.kept[:SHOWN][of_chosen[:SHOWN] == c][:TYPICAL].tolist()}
+          for c in np.argsort(-sizes, kind='stable') if sizes[c]]
 
 
-def histogram(difficulty, hard, kept, rest):
-  """Geometry of the chart: stacked bars, both cuts and the axes, in the chart's own units."""
-  low, high = difficulty.min(), difficulty.max()
-  if high - low < BINS and np.array_equal(difficulty, np.round(difficulty)):
-    edges = np.arange(low - 0.5, high + 1)  # A bar for each whole number.
-  else:
-    edges = np.linspace(low, high, BINS + 1) if high > low else np.array([low - 0.5, low + 0.5])
-  counts = {kind: np.histogram(difficulty[index], edges)[0]
-            for kind, index in (('rest', rest), ('kept', kept), ('hard', hard))}
-  top_tick, y_ticks = _ticks(0, sum(counts.values()).max())
-  def x(value):
-    return round(float(LEFT + (value - edges[0]) / (edges[-1] - edges[0]) * (WIDTH - LEFT - RIGHT)), 2)
-  def y(count):
-    return round(float(HEIGHT - BOTTOM - count / top_tick * (HEIGHT - TOP - BOTTOM)), 2)
-  bars, base = [], np.zeros(len(edges) - 1)
-  for kind, count in counts.items():
-    bars += [{'kind': kind, 'x': x(edges[b]), 'width': round(x(edges[b + 1]) - x(edges[b]), 2),
-              'y': y(base[b] + count[b]), 'height': round(y(base[b]) - y(base[b] + count[b]), 2)}
-             for b in np.flatnonzero(count)]
-    base += count
-  cuts = []
-  below = max(difficulty[group].max(initial=-np.inf) for group in (kept, rest))
-  if len(hard) and difficulty[hard].min() >= below:
-    at = x((below + difficulty[hard].min()) / 2)
-    cuts.append({'x': at, 'y': 13, 'text': f'hard cut: {len(hard):,} dropped',
-                 'anchor': 'start' if at < WIDTH - 150 else 'end'})
-  if _all_easier(difficulty, rest, kept):
-    at = x((difficulty[kept].min() + difficulty[rest].max()) / 2)
-    cuts.append({'x': at, 'y': 30, 'text': f'easy cut: {len(rest):,} dropped',
-                 'anchor': 'end' if at > 150 else 'start'})
-  _, x_ticks = _ticks(edges[0], edges[-1])
-  return {'width': WIDTH, 'height': HEIGHT, 'left': LEFT, 'right': WIDTH - RIGHT, 'top': TOP, 'bottom': HEIGHT - BOTTOM,
-          'bars': bars, 'cuts': cuts, 'y_ticks': [(y(t), f'{t:,.0f}') for t in y_ticks],
-          'x_ticks': [(x(t), f'{t:.4g}') for t in x_ticks if edges[0] <= t <= edges[-1]]}
+def _copies(choice):
+  """Groups of exact copies: lists of rows, the one that stands for the others first; the largest first."""
+  rows = np.flatnonzero(choice.duplicates >= 0)
+  found: dict[int, list[int]] = {}
+  for row, of in zip(rows.tolist(), choice.duplicates[rows].tolist(), strict=True):
+    found.setdefault(of, [of]).append(row)
+  return sorted(found.values(), key=lambda group: -len(group))
 
 
-def png(image):
-  """uint8 [H,W,Ch] -> a data URI of a PNG, at most THUMBNAIL pixels a side."""
-  from PIL import Image
-  picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-  picture.thumbnail((THUMBNAIL, THUMBNAIL))
-  file = io.BytesIO()
-  picture.save(file, 'PNG')
-  return 'data:image/png;base64,' + base64.b64encode(file.getvalue()).decode()
+def _map(choice, hard):
+  """The map: places of all that are drawn, in three kinds, and how many that is."""
+  rows = plane.sample(len(choice.ids), choice.kept[:plane.POINTS // 2])
+  places = charts.plane(plane.project(choice.embeddings, rows))
+  is_hard, chosen = np.isin(rows, hard), np.isin(rows, choice.kept)
+  count = min(len(choice.kept), SHOWN)  # They stand in front.
+  return {'width': charts.MAP_WIDTH, 'height': charts.MAP_HEIGHT, 'count': len(rows),
+          'rest': charts.dots(places[~is_hard & ~chosen]), 'hard': charts.dots(places[is_hard]),
+          'more': charts.dots(places[count:][chosen[count:]]),
+          'chosen': [{'row': row, 'cluster': int(choice.pseudo_labels[row]), 'x': x, 'y': y}
+                     for row, (x, y) in zip(rows[:count].tolist(), places[:count].tolist(), strict=True)]}
 
 
-def _ticks(low, high):
-  """About five round numbers from `low` on: (the first one at or above `high`, those up to it)."""
-  step = (high - low) / 4 or 1
-  power = 10.0 ** math.floor(math.log10(step))
-  step = next(power * m for m in (1, 2, 5, 10) if power * m >= step * (1 - 1e-9))
-  first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-  return last * step, [round(i * step, 12) for i in range(first, last + 1)]
+def _content(choice, big, small, pictures):
+  """What the script shows of the pictures that can be looked at, for a script tag of JSON."""
+  stands = np.bincount(choice.by[choice.by >= 0], minlength=len(choice.ids))
+  path = dict(zip(choice.kept.tolist(), choice.paths, strict=True))
+  def near(row):
+    return [[int(i), round(float(s), 3)] for i, s in zip(choice.neighbors[row, :NEAREST],
+                                                         choice.similarity[row, :NEAREST], strict=True) if i >= 0]
+  items = {row: {'path': path.get(row, ''), 'near': near(row), 'stands': int(stands[row]) if row in path else None,
+                 'by': int(choice.by[row])} for row in big.tolist()}
+  named = {row for item in items.values() for row in (item['by'], *(i for i, _ in item['near']))}
+  known = set(big.tolist()) | {-1}
+  names = {row: short(choice.ids[row]) for row in sorted(named | set(small.tolist())) if row not in known}
+  return {'items': items, 'names': names, 'pictures': pictures}
+
+
+def short(name: str) -> str:
+  """A name for a list: its end, where it is long."""
+  return name if len(str(name)) <= NAME else '…' + str(name)[1 - NAME:]
 
 
 def _cell(value):

@@ -1,11 +1,12 @@
-"""What a run says of itself, in a terminal and on the report page. Numbers come in; nothing is computed here."""
+"""What a run says of itself in a terminal. Numbers come in; nothing is computed here. The page has `texts` too."""
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 COLUMNS = ('trained on', 'examples', 'mean', 'spread', '95 % interval')
+BASIS = ('the 95 % range, on clusterings that the choice did not use: for images like these and a classifier on their '
+         'embeddings')
 ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
-FITS = {'crop': 'seen without their ends, which are cut off; data.fit=pad or stretch shows all of them',
-        'pad': 'seen whole, with grey beside them', 'stretch': 'seen whole, out of proportion'}
 
 
 def encoders(names: Sequence[str], why: str) -> str:
@@ -29,6 +30,11 @@ def scaling(name: str, what: str, agreements: Mapping[str, float]) -> str:
 def clustering(name: str, clusters: int, scores: Mapping[str, float]) -> str:
   """One line on the clustering that was taken."""
   return f'  {clusters} clusters, method {name}{_listing(scores)}'
+
+
+def sample(rows: int, count: int) -> str:
+  """That the judge sees a part."""
+  return f'  the judge sees {rows:,} of {count:,} examples, drawn at random'
 
 
 def _listing(scores):
@@ -81,10 +87,11 @@ def judgement(judged: Mapping[str, Any]) -> str:
     arrow = '-> ' if beta == judged['beta'] else '   '
     lines.append(f'  {arrow:>20}{beta:5.2f}   {100 * scores.mean():5.1f}')
   lines.append(f'  {"":>20}random  {judged["random_scores"].mean() * 100:5.1f}')
-  return '\n'.join([*lines, '  ' + _rule(judged), '  forecast without labels: ' + forecast(judged)])
+  return '\n'.join([*lines, '  ' + rule(judged), f'  forecast without labels: {forecast(judged)}',
+                    f'  ({BASIS})'])
 
 
-def _rule(judged):
+def rule(judged):
   """What the judge's score is and which beta it takes (`judge.best_beta`)."""
   if judged.get('kept'):
     return 'score: % right on clusterings that made no choice; beta stays that of the choice that was handed out before'
@@ -93,14 +100,44 @@ def _rule(judged):
           'taken')
 
 
+def side(judged: Mapping[str, Any]) -> str:
+  """Where the range of the forecast lies: 'better', 'probably better', 'alike', 'probably worse', 'worse', 'unknown'.
+
+  It is better or worse where all of the range is, and probably so where three fifths of it are.
+  """
+  gap, half = float(judged['gap']), float(judged['half'])
+  if not math.isfinite(half):
+    return 'unknown'
+  if abs(gap) > half:
+    return 'better' if gap > 0 else 'worse'
+  if abs(gap) < 0.2 * half or half == 0:
+    return 'alike'
+  return 'probably better' if gap > 0 else 'probably worse'
+
+
 def forecast(judged: Mapping[str, Any]) -> str:
-  """What the judge expects of the coreset against a random choice."""
-  gap, half = float(judged['gap']) * 100, float(judged['half']) * 100
-  figures = f'({gap:+.1f} +- {half:.1f} points on clusterings that the choice did not use)'
-  if abs(gap) <= half:
-    return f'no measurable difference from a random choice {figures}'
-  side = 'better' if gap > 0 else 'worse'
-  return f'likely {side} than a random choice, for images like these and a classifier on their embeddings {figures}'
+  """What the judge expects of the coreset against a random choice: a sentence with the 95 % range."""
+  gap, half = 100 * float(judged['gap']), 100 * float(judged['half'])
+  of = side(judged)
+  what = {'better': 'more', 'probably better': 'probably more', 'alike': 'about as',
+          'probably worse': 'probably less', 'worse': 'less', 'unknown': ''}[of]
+  than = f'accurate {"as" if of == "alike" else "than"} one trained on as many random ones'
+  if of == 'unknown':
+    return f'{gap:+.1f} points against as many random ones; there are too few gradings for a range'
+  if of in ('better', 'worse'):
+    low, high = sorted((abs(gap - half), abs(gap + half)))
+    return f'a classifier trained on these should be {low:.1f} to {high:.1f} points {what} {than}'
+  return (f'a classifier trained on these is {what} {than}: between {half - gap:.1f} points less and {half + gap:.1f} '
+          f'points more, {gap:+.1f} on average')
+
+
+def enough(found: Mapping[str, Any]) -> str:
+  """What more labels would bring, by those there are."""
+  now, more, every = [f'about {accuracy:.0%} [{100 * low:.0f}, {100 * high:.0f}]' for accuracy, low, high in
+                      zip(found['accuracy'], found['low'], found['high'], strict=True)]
+  return (f'with these {found["labels"]:,} labels a classifier on the embeddings is right in {now}; with '
+          f'{found["budget"]:,} more in {more}, with all {found["counts"][2]:,} in {every} (an estimate: they are of a '
+          'coreset, not of a random sample)')
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
@@ -111,8 +148,10 @@ def summary(metrics: Mapping[str, Any]) -> str:
     near = f'neighbours share the true class {q["neighbor_purity"]:.1%}, ' if 'neighbor_purity' in q else ''
     lines.append(f'{near}clusters match the classes {q["cluster_accuracy"]:.1%} (NMI {q["nmi"]:.2f})')
   if 'accuracy' in metrics:
-    lines.append(f'test accuracy on {metrics["accuracy"]["test"]}, {_seeds(metrics)}:')
-    lines += [_line(row) for row in [(*COLUMNS, ''), *_rows(metrics)]]
+    lines.append(f'test accuracy on {metrics["accuracy"]["test"]}, {seeds_of(metrics)}:')
+    lines += [_line(row) for row in [(*COLUMNS, ''), *rows_of(metrics)]]
+  if 'enough' in metrics:
+    lines.append(enough(metrics['enough']))
   if 'accuracy' in metrics or 'judge' not in metrics:
     lines.append(headline(metrics))
   return '\n'.join(lines)
@@ -130,59 +169,20 @@ def headline(metrics: Mapping[str, Any]) -> str:
     found = metrics['accuracy']['summary']
     gap = 100 * (found['coreset']['mean'] - found['random']['mean'])
     verdict = found['coreset']['verdict']
-    return f'{metrics["name"]} against random: {verdict} ({gap:+.1f} points, {_seeds(metrics)} each)'
+    return f'{metrics["name"]} against random: {verdict} ({gap:+.1f} points, {seeds_of(metrics)} each)'
   if 'judge' in metrics:
-    return 'Forecast without labels: ' + forecast(metrics['judge'])
+    return f'Forecast without labels: {forecast(metrics["judge"])}'
   return f'{metrics["budget"]} of {metrics["n"]} examples chosen'
 
 
-def title(metrics: Mapping[str, Any], what: str) -> str:
-  """The page's heading."""
-  return f'{metrics["budget"]:,} of {metrics["n"]:,} {what} worth labelling'
-
-
-def facts(config: Any, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-  """The page's facts as (name, value)."""
-  guessed = ', guessed' if config.cluster.num_classes is None else ''
-  found = [('data', f'{config.data.name} {config.data.path or ""}'.strip()),
-           ('examples', f'{metrics["n"]:,}'), ('chosen', f'{metrics["budget"]:,}'),
-           ('labelled already', f'{metrics["labelled"]:,}'), ('embedding', metrics['embedding']),
-           ('clusters', f'{metrics["num_classes"]}{guessed}'), ('method', metrics['method']),
-           ('score', config.select.score), ('beta', 'none' if metrics['beta'] is None else f'{metrics["beta"]:g}'),
-           ('seed', str(config.seed)), ('device', f'{metrics["devices"]} x {metrics["device"]}'),
-           ('skipped files', str(metrics['skipped'])),
-           ('exact copies', f'{metrics["copies"]:,}, {metrics["copies_chosen"]:,} of them chosen')]
-  if metrics.get('fit'):
-    found.append(('images that are not square', FITS[metrics['fit']]))
-  return found + [(name.replace('_', ' '), f'{value:.3f}') for name, value in metrics.get('quality', {}).items()]
-
-
-def tables(judged: Mapping[str, Any] | None, metrics: Mapping[str, Any]) -> list[dict]:
-  """The page's tables: the comparison, the judge's grades, the time."""
-  found = []
-  if 'accuracy' in metrics:
-    found.append({'title': 'Test accuracy', 'rows': [list(row) for row in _rows(metrics)],
-                  'columns': [*COLUMNS, ''],
-                  'note': f'On {metrics["accuracy"]["test"]}; {_seeds(metrics)} each.'})
-  if judged:
-    rows = [[f'{beta:g}', f'{scores.mean() * 100:.1f}', 'taken' if beta == judged['beta'] else '']
-            for beta, scores in zip(judged['betas'], judged['scores'], strict=True)]
-    found.append({'title': 'The judge: each beta graded without labels', 'columns': ['beta', 'score', ''],
-                  'rows': [*rows, ['random', f'{judged["random_scores"].mean() * 100:.1f}', '']],
-                  'note': f'The {_rule(judged)}. Forecast: {forecast(judged)}.'})
-  found.append({'title': 'Time', 'columns': ['stage', 'seconds'],
-                'rows': [[name, f'{seconds:.1f}'] for name, seconds in metrics['seconds'].items()],
-                'note': 'Of the stages that this run computed; those whose inputs and settings did not change are '
-                        'reused.'})
-  return found
-
-
-def _seeds(metrics):
+def seeds_of(metrics) -> str:
+  """How many seeds a comparison has."""
   count = len(metrics['accuracy']['random'])
   return f'{count} seed' + 's' * (count > 1)
 
 
-def _rows(metrics) -> Iterator[tuple[str, ...]]:
+def rows_of(metrics) -> Iterator[tuple[str, ...]]:
+  """The rows of the comparison under `COLUMNS`, each with a remark."""
   for key, name in ROWS:
     found, count = metrics['accuracy']['summary'][key], metrics['accuracy']['examples'][key]
     mean, spread, between = 100 * found['mean'], '-', '-'

@@ -36,7 +36,8 @@ class Run(NamedTuple):
   mesh: jax.sharding.Mesh
   say: Callable[[str], Any]
   progress: Callable
-  times: dict                # stage -> seconds that it took, if it was computed
+  times: dict                # stage -> seconds that it took, if it was computed,
+  earlier: dict              # and that it took an earlier run, whose result was reused
   last: str | None = None    # Where results are looked for alone: what the last one's name begins with; see `Sought`.
 
 
@@ -61,7 +62,7 @@ def start(workdir: pathlib.Path, shards: int, settings: dict, say: Callable, pro
   hosts.check_same('settings or another JAX', settings, jax.__version__)
   if not hosts.lead():
     say, progress = _silent, None
-  return Run(pathlib.Path(workdir), mesh.data_mesh(shards), say, progress or _no_bar, {})
+  return Run(pathlib.Path(workdir), mesh.data_mesh(shards), say, progress or _no_bar, {}, {})
 
 
 def _silent(line):
@@ -121,6 +122,9 @@ def stage(run: Run, name: str, function: Callable, /, *, version: int = 1, **arg
   if kept is None:
     hosts.from_lead(checkpoint.clear)  # Not before the stage is kept.
     run.times[name] = time.monotonic() - start
+    hosts.from_lead(lambda: artifacts.write_text(path.with_suffix('.seconds'), f'{run.times[name]:.3f}'))
+  else:
+    run.earlier[name] = _seconds_of(path)
   run.say(f'[{name}] ' + ('reused' if kept is not None else f'done in {run.times[name]:.1f} s'))
   plain = {n: value if value.ndim else value.item() for n, value in arrays.items()}
   return plain['result'] if set(plain) == {'result'} else plain
@@ -143,6 +147,14 @@ def constants_of(functions) -> list:
 def several_hosts() -> bool:
   """Whether this process is one of several."""
   return jax.distributed.is_initialized()
+
+
+def _seconds_of(path):
+  """How long a kept result took, None where that is not known."""
+  try:
+    return float(path.with_suffix('.seconds').read_text('utf-8'))
+  except (OSError, ValueError):
+    return None
 
 
 def _named(result):

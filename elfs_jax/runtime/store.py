@@ -15,11 +15,12 @@ import numpy as np
 from elfs_jax.runtime import artifacts, handed, hosts
 from elfs_jax.runtime.lists import path_of
 
+LABELS = 'labels.csv'  # What was labelled in all rounds.
 STALE = 'items.csv', 'skipped.csv', 'metrics.json', 'report.html'  # Gone before a new choice is written.
 RESULTS = ('coreset.csv', *STALE, 'holdout.csv', 'coreset.npy', 'embeddings.npy', 'pseudo_labels.npy', 'scores.npz')
 # The files of each folder of a workdir, as a pattern: what `artifacts.write` and the map of images put there.
-OWN = {'.': '|'.join(map(re.escape, ('config.json', *RESULTS, 'runs.csv', 'benchmark.md', 'benchmark.png'))),
-       'stages': r'\w+\.npz', 'images': r'images-[0-9a-f]{16}\.np[yz]'}
+OWN = {'.': '|'.join(map(re.escape, ('config.json', *RESULTS, LABELS, 'runs.csv', 'benchmark.md', 'benchmark.png'))),
+       'stages': r'\w+\.(?:npz|seconds)', 'images': r'images-[0-9a-f]{16}\.np[yz]'}
 
 
 @contextlib.contextmanager
@@ -178,6 +179,27 @@ def write_holdout(workdir: pathlib.Path, ids: Sequence[str], root: str | None,
   if ids:
     rows = [[name, '' if root is None else path_of(name, root, root_url)] for name in ids]
     hosts.from_lead(lambda: artifacts.write_rows(workdir / 'holdout.csv', ['id', 'path'], rows))
+
+
+def labels_in(workdir: pathlib.Path) -> dict[str, str]:
+  """The labels of all rounds, by id. Raises: ValueError where labels.csv is another's file."""
+  file = workdir / LABELS
+  if not file.is_file():
+    return {}
+  try:
+    with open(file, newline='', encoding='utf-8') as text:
+      header, *rows = csv.reader(text)
+    if header == ['id', 'label']:
+      return {name: label for name, label in rows}
+  except ValueError:
+    pass
+  raise ValueError(f'{file}: is no list of labels as elfs_jax keeps it there; move it elsewhere, and give it by that '
+                   'name')
+
+
+def write_labels(workdir: pathlib.Path, labels: Mapping[str, str]) -> None:
+  """labels.csv: the labels of all rounds, by id."""
+  artifacts.write_rows(workdir / LABELS, ['id', 'label'], sorted(labels.items()))
 
 
 def write_report(workdir: pathlib.Path, metrics: Mapping[str, Any], page: Callable[[], str]) -> None:

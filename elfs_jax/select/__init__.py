@@ -37,16 +37,17 @@ from elfs_jax.select.band import (
 )
 from elfs_jax.select.candidates import Candidates, among, labelled_rows, new_count, room, with_room
 from elfs_jax.select.cover import BALANCE, choose_coverage, class_weights, coverage, judge_weights
+from elfs_jax.select.curve import coverage_curve
 from elfs_jax.select.order import break_ties, difficulty, hardness_order
 from elfs_jax.select.rivals import badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore
 from elfs_jax.select.standing import STATUSES, Standing, nearest_before, standing
 
 __all__ = [
-  'BALANCE', 'METHODS', 'STATUSES', 'Candidates', 'Method', 'Standing', 'among', 'badge', 'balanced', 'break_ties',
-  'budget_count', 'choose', 'choose_among', 'choose_on', 'class_weights', 'constants', 'coverage', 'd2', 'difficulty',
-  'double_end', 'easiest', 'facility_location', 'floor_count', 'hardest', 'hardness_order', 'judge_weights',
-  'k_center', 'nearest_before', 'parse_budget', 'prototypes', 'random', 'room', 'standing', 'stratified', 'typiclust',
-  'with_room', 'zcore']
+  'BALANCE', 'Candidates', 'METHODS', 'Method', 'STATUSES', 'Standing', 'among', 'badge', 'balanced', 'break_ties',
+  'budget_count', 'choose', 'choose_among', 'choose_on', 'class_weights', 'constants', 'coverage', 'coverage_curve',
+  'd2', 'difficulty', 'double_end', 'easiest', 'facility_location', 'floor_count', 'hardest', 'hardness_order',
+  'judge_weights', 'k_center', 'nearest_before', 'parse_budget', 'prototypes', 'random', 'room', 'standing',
+  'stratified', 'typiclust', 'with_room', 'zcore']
 
 
 class Method(NamedTuple):

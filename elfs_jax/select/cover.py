@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from elfs_jax.select.candidates import Candidates, choosable, labelled_rows
 from elfs_jax.select.order import hardness_order
 
-BALANCE = 0.5  # How much rare pseudo-classes count beyond their number, unless the user says: `class_weights`.
+BALANCE = 0.25  # How much rare pseudo-classes count beyond their number, unless the user says: `class_weights`.
 LEAST_SHARE = 0.5  # A group gets at least this part of what a random choice would give it, at any time.
 LEAST_SLACK = 0.1  # Of the mean: what there is to cover of each, in a crowd of exact copies too.
 DIGITS = 9  # Two that have only each other gain the same in `greedy_cover`, whatever the last bits say.
@@ -52,16 +52,21 @@ def coverage(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike,
   if neighbors.shape != similarity.shape or neighbors.shape[:1] != order.shape or neighbors.ndim != 2:
     raise ValueError(f'neighbors {neighbors.shape} and similarity {similarity.shape} must both be [N,k] with N={n}, '
                      'as many as difficulties')
-  weight = _weights(weight, n)
+  weight = weights_of(weight, n)
   groups = np.zeros(n, int) if groups is None else np.asarray(groups)
   if groups.shape != order.shape:
     raise ValueError(f'groups must be [N] with N={n}, got shape {groups.shape}')
   _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
   known = labelled_rows(labelled, n)
-  slack = 1 - similarity[:, -1].astype(np.float64)
-  floor = 1 - np.maximum(slack, least_slack * slack.mean())
+  floor = floors(similarity, least_slack)
   shares = least_share * sizes / n
   return greedy_cover(neighbors, similarity, floor, free, known, np.argsort(order), weight, count, groups, shares)
+
+
+def floors(similarity: ArrayLike, least_slack: float = LEAST_SLACK) -> NDArray[np.float64]:
+  """The similarity from which each example is covered: float64 [N]. Args as in `coverage`."""
+  slack = 1 - np.asarray(similarity)[:, -1].astype(np.float64)
+  return 1 - np.maximum(slack, least_slack * slack.mean())
 
 
 def choose_coverage(candidates: Candidates, budget: int, beta: float | None, *, seed, balance: float,
@@ -77,7 +82,7 @@ def class_weights(pseudo_labels: ArrayLike, balance: float = BALANCE) -> NDArray
   """Weights in the cover by which rare pseudo-classes count for more than they have examples: float64 [N].
 
   Without them a class gets as few examples as it has, and a test that asks all classes alike suffers for it. The
-  default is half way to all classes alike, since small clusters can be junk as well.
+  default goes a quarter of the way, since small clusters can be junk, or parts of one kind, as well.
 
   Args: pseudo_labels: int [N]; balance: from 0, each example counts alike, to 1, each pseudo-class does.
   Returns: (mean size of a pseudo-class / size of its own) ** balance, per example.
@@ -113,7 +118,7 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
   Returns: int64 [count], in the order of choice. See `coverage` for what is maximised.
   """
   n = len(neighbors)
-  covered, by, value = _covers(neighbors, similarity, floor, weight, np.concatenate([free, known]))
+  covered, by, value = covers_of(neighbors, similarity, floor, weight, np.concatenate([free, known]))
   ends = np.searchsorted(by, np.arange(n + 1))
   gain = np.round(np.bincount(by, value, minlength=n), DIGITS)
   cover = np.zeros(n)
@@ -160,7 +165,7 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
   return np.array(chosen, np.int64)
 
 
-def _covers(neighbors, similarity, floor, weight, by_rows):
+def covers_of(neighbors, similarity, floor, weight, by_rows):
   """Whom each of `by_rows` would cover and what that counts: (covered, by, value), [e] each, in the order of `by`."""
   n, k = neighbors.shape
   covers = np.zeros(n + 1, bool)  # The last answers for -1, no neighbour.
@@ -175,7 +180,7 @@ def _covers(neighbors, similarity, floor, weight, by_rows):
   return covered[order], by[order], value[order]
 
 
-def _weights(weight, n):
+def weights_of(weight, n):
   """The weights as float64 [n]; ValueError if they are not finite, below 0 or of another shape."""
   weight = np.ones(n) if weight is None else np.asarray(weight, np.float64)
   if weight.shape != (n,):

@@ -1,0 +1,130 @@
+"""How many labels are enough: accuracy on those there are against their number, and where that curve leads.
+
+A classifier is trained on growing parts of the labelled examples and tested on the others. Through its accuracy goes a
+power law, a - b * n ** -c (as Figueroa et al., BMC Medical Informatics 2012, fit it). This decides nothing.
+"""
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LEAST = 20          # Labels without which nothing is said,
+LEAST_CLASSES = 2   # and kinds.
+EXPONENTS = np.geomspace(0.1, 2.0, 40)
+FOLDS, REPEATS, SIZES = 5, 3, 6
+SEVERAL = 1000      # Above so many labels one repeat will do.
+
+
+class Curve(NamedTuple):
+  """What was measured: S numbers of labels, m examples."""
+  sizes: NDArray      # int64 [S], of labels that a classifier was trained on
+  right: NDArray      # float [S,m]: how often an example was told right when it was tested
+
+
+class Expected(NamedTuple):
+  """The accuracy at T numbers of labels, and the middle 95 % of what resamples of the examples give for it."""
+  counts: NDArray     # int64 [T]
+  accuracy: NDArray   # float [T]
+  low: NDArray        # float [T]
+  high: NDArray       # float [T]
+  fit: tuple[float, float, float]  # a, b, c
+
+
+def forecast(embeddings: ArrayLike, labels: Sequence, counts: Sequence[int], *, seed: int) -> Expected | None:
+  """The accuracy of a classifier on embeddings that so many labels lead to.
+
+  Args: embeddings: float [m,D], of the labelled ones; labels: m class names; counts: T numbers of labels.
+  Returns: `Expected`; None where there are fewer than `LEAST` labels or `LEAST_CLASSES` kinds.
+  """
+  from threadpoolctl import threadpool_limits
+  _, classes = np.unique(np.asarray([str(label) for label in labels]), return_inverse=True)
+  if len(classes) < LEAST or classes.max() + 1 < LEAST_CLASSES:
+    return None
+  with threadpool_limits(1):  # The matrices are small: several threads take longer.
+    curve = measure(np.asarray(embeddings, np.float64), classes, train=logistic, seed=seed)
+  return extrapolate(curve, counts, seed=seed)
+
+
+def measure(embeddings: NDArray, classes: NDArray, *, train: Callable, seed: int) -> Curve:
+  """Cross-validation in five folds with parts of what is left to train on; each class in its share in every part.
+
+  Args: embeddings: float [m,D]; classes: int [m]; train: (embeddings, classes, tests) -> int, the classes of the tests.
+  """
+  m, rng = len(classes), np.random.default_rng(seed)
+  most = m - -(-m // FOLDS)
+  sizes = np.unique(np.geomspace(min(max(8, most // 12), most), most, SIZES).round().astype(int))
+  repeats = REPEATS if m <= SEVERAL else 1
+  right = np.zeros((len(sizes), m))
+  for _ in range(repeats):
+    order = _mixed(classes, np.arange(m), rng)
+    fold = np.empty(m, int)
+    fold[order[np.argsort(classes[order], kind='stable')]] = np.arange(m) % FOLDS
+    for turn in range(FOLDS):
+      tests, rest = np.flatnonzero(fold == turn), _mixed(classes, np.flatnonzero(fold != turn), rng)
+      for i, size in enumerate(sizes):
+        rows = rest[:size]
+        right[i, tests] += train(embeddings[rows], classes[rows], embeddings[tests]) == classes[tests]
+  return Curve(sizes, right / repeats)
+
+
+def _mixed(classes, rows, rng):
+  """The rows in a random order of which every beginning has each class in about its share."""
+  rows = rng.permutation(rows)
+  rank = np.empty(len(rows))
+  for one in np.unique(classes[rows]):
+    mine = np.flatnonzero(classes[rows] == one)
+    rank[mine] = (np.arange(len(mine)) + rng.random()) / len(mine)
+  return rows[np.argsort(rank, kind='stable')]
+
+
+def logistic(embeddings: NDArray, classes: NDArray, tests: NDArray) -> NDArray:
+  """What a logistic regression says of the tests."""
+  from sklearn.linear_model import LogisticRegression
+  if len(np.unique(classes)) < 2:
+    return np.full(len(tests), classes[0])
+  scale = embeddings.std() or 1.0  # One for all columns: what they weigh is the encoder's.
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # Not converged: near enough.
+    model = LogisticRegression(max_iter=200).fit(embeddings / scale, classes)
+  return model.predict(tests / scale)
+
+
+def extrapolate(curve: Curve, counts: Sequence[int], *, seed: int, resamples: int = 500) -> Expected:
+  """A power law through the curve, at other numbers of labels. The interval comes from resampled examples.
+
+  Args: counts: T numbers of labels, 1 or more.
+  """
+  rng, m = np.random.default_rng(seed), curve.right.shape[1]
+  picked = rng.multinomial(m, np.full(m, 1 / m), resamples) / m
+  means = np.vstack([curve.right.mean(1), picked @ curve.right.T])
+  fits = power_laws(curve.sizes, means)
+  a, b, c = (fits[:, i, None] for i in range(3))
+  found = np.clip(a - b * np.asarray(counts, float)[None] ** -c, 0, 1)
+  low, high = np.percentile(found[1:], [2.5, 97.5], axis=0)
+  return Expected(np.asarray(counts), found[0], np.minimum(low, found[0]), np.maximum(high, found[0]),
+                  tuple(fits[0].tolist()))
+
+
+def power_laws(sizes: NDArray, accuracies: NDArray) -> NDArray[np.float64]:
+  """For each of R curves the a <= 1, b >= 0 and c of a - b * n ** -c, by least squares weighted by n.
+
+  Args: sizes: [S]; accuracies: float [R,S]. Returns: float64 [R,3].
+  """
+  weights = sizes / sizes.sum()
+  best, found = np.full(len(accuracies), np.inf), np.zeros((len(accuracies), 3))
+  mean = accuracies @ weights
+  for c in EXPONENTS:
+    x = -(np.asarray(sizes, float) ** -c)
+    centre = x @ weights
+    b = np.maximum(0, (accuracies - mean[:, None]) @ (weights * (x - centre)) / (weights @ (x - centre) ** 2))
+    a = mean - b * centre
+    beyond = a > 1
+    b = np.where(beyond, np.maximum(0, (accuracies - 1) @ (weights * x) / (weights @ x ** 2)), b)
+    a = np.where(beyond, 1.0, a)
+    error = (accuracies - a[:, None] - b[:, None] * x) ** 2 @ weights
+    better = error < best
+    best[better] = error[better]
+    found[better] = np.stack([a, b, np.full(len(a), c)], 1)[better]
+  return found
