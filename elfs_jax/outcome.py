@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from elfs_jax import config as config_lib
-from elfs_jax import copies, evaluate, select
+from elfs_jax import evaluate, select
 from elfs_jax.budget import floor_count
 from elfs_jax.report import page, suspects, texts, words
 from elfs_jax.rounds import enough
@@ -46,9 +46,9 @@ def report(run, config, dataset, chosen) -> dict:
   return metrics
 
 
-def lists_of(config, dataset, candidates, chosen):
-  """The texts of coreset.csv and items.csv. Args: candidates: what was chosen from; chosen: `pipeline.Selection`."""
-  stand = select.standing(candidates, chosen.embeddings, chosen.indices, chosen.reserve, chosen.beta)
+def lists_of(config, dataset, chosen):
+  """The texts of coreset.csv and items.csv. Args: chosen: `pipeline.Selection`."""
+  stand = chosen.standing
   status = np.array(select.STATUSES)[stand.status].tolist()
   coreset = lists.coreset(ids=dataset.ids, indices=chosen.indices, reserve=chosen.reserve, nearest=stand.nearest,
                           duplicates=stand.duplicates, pseudo_labels=chosen.pseudo_labels, scores=chosen.scores,
@@ -134,7 +134,7 @@ def _page(run, config, dataset, chosen, metrics):
   score, method = config.select.score, select.METHODS[config.select.method]
   sign = '\u2212' if SCORES[score].harder < 0 else ''
   covered, at_random = _curves(config, dataset, chosen, method)
-  enough = int(np.searchsorted(covered, 0.9 * covered[-1]))
+  first = int(np.searchsorted(covered, 0.9 * covered[-1]))
   what = 'examples' if dataset.images is None else 'images'
   answer, verdict, note = texts.verdict(metrics)
   repeat = None
@@ -142,18 +142,19 @@ def _page(run, config, dataset, chosen, metrics):
     repeat = config_lib.typed(config)
   words_of_page = {
       'title': texts.title(metrics, what), 'answer': answer, 'verdict': verdict, 'verdict_note': note,
-      'steps': texts.next_steps(run.workdir, files=dataset.root is not None, nests=method.nests, repeat=repeat),
-      'curve': texts.curve(covered, at_random, enough, what), 'hardest': texts.HARDEST,
+      'steps': texts.next_steps(run.workdir, files=dataset.root is not None, nests=method.nests,
+                                repeat=repeat is not None),
+      'curve': texts.curve(covered, at_random, first, what), 'hardest': texts.HARDEST,
       'facts': texts.facts(config, metrics), 'tables': texts.tables(chosen.judged, metrics),
       'settings': config_lib.listed(config), 'versions': texts.versions(),
       'repeat': texts.command(repeat, run.workdir) if repeat else ''}
-  by, copy_of, groups = _standing(dataset, chosen)
+  by, copy_of = _stood_for(dataset, chosen)
   paths = ['' if dataset.root is None else lists.path_of(dataset.ids[i], dataset.root, config.data.root_url)
            for i in chosen.indices]
   return page.render(
       page.Choice(dataset.ids, paths, chosen.indices, chosen.beta or 0.0, chosen.difficulty, chosen.pseudo_labels,
                   chosen.embeddings, chosen.graph.indices, chosen.graph.similarity, by, copy_of, covered, at_random,
-                  enough, _suspects(dataset, groups), dataset.skipped),
+                  first, _suspects(dataset, chosen.alike), dataset.skipped),
       words=words_of_page, score_name=sign + score.upper(),
       pictures=dataset.pixels if dataset.images is not None else None, decodes=dataset.decode is not None)
 
@@ -182,15 +183,10 @@ def _curves(config, dataset, chosen, method):
                                          for turn, rows in enumerate(drawn)], axis=0)
 
 
-def _standing(dataset, chosen):
-  """For each the one that stands for it and the one that it is a copy of, int64 [N], -1 for none; groups of copies."""
-  candidates = select.Candidates(chosen.graph.indices, chosen.graph.similarity, chosen.pseudo_labels, chosen.difficulty,
-                                 dataset.labelled, chosen.groups)
-  stand = select.standing(candidates, chosen.embeddings, chosen.indices, chosen.reserve, chosen.beta)
-  groups = chosen.groups
-  if not len(groups) and chosen.copies[0]:  # Copies may be chosen, and are told all the same.
-    groups = copies.groups(chosen.embeddings, dataset.images)
-    candidates = candidates._replace(groups=groups)
-  copy_of = np.where(candidates.stand == np.arange(len(candidates.stand)), -1, candidates.stand)
-  indirect = (stand.status == select.STATUSES.index('duplicate')) & (stand.by[stand.by] >= 0)
-  return np.where(indirect, stand.by[stand.by], stand.by), copy_of, groups
+def _stood_for(dataset, chosen):
+  """For each the one that stands for it, and the one that it is a copy of: int64 [N], -1 for none."""
+  status, by = chosen.standing.status, chosen.standing.by
+  of = select.Candidates(chosen.graph.indices, chosen.graph.similarity, chosen.pseudo_labels, chosen.difficulty,
+                         dataset.labelled, chosen.alike).stand
+  indirect = (status == select.STATUSES.index('duplicate')) & (by[by] >= 0)
+  return np.where(indirect, by[by], by), np.where(of == np.arange(len(of)), -1, of)

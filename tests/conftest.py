@@ -113,3 +113,21 @@ def launch(*arguments, devices=1, cwd=ROOT, tiny=True, fresh=False):
     return subprocess.run([sys.executable, str(ROOT / 'launch.py'), *arguments], capture_output=True, text=True,
                           cwd=cwd, env=environment)
   return prepared.start(arguments, cwd=cwd, environment=environment)()
+
+
+def peak_of_reading(folder, *, count, threads, budget):
+  """MiB that reading a folder of `count` images adds to the peak, with so many threads and `budget` bytes of pixels."""
+  script = f'''
+import os, resource
+os.sched_getaffinity = lambda _: range({threads})
+from elfs_jax import data
+from elfs_jax.data import decode
+decode.PIXELS = decode.Budget({budget})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert len(data.load('folder', {str(folder)!r}).ids) == {count}
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+'''
+  done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, cwd=ROOT,
+                        env=os.environ | {'PYTHONPATH': str(ROOT)})
+  assert done.returncode == 0, done.stderr
+  return int(done.stdout)

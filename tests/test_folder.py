@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import ROOT, launch
+from conftest import ROOT, launch, peak_of_reading
 from PIL import Image
 
 from elfs_jax import data
@@ -311,20 +311,8 @@ def test_large_pictures_take_little_more_than_their_pixels(tmp_path):
   for i in range(1, 4):
     (tmp_path / f'{i}.png').write_bytes((tmp_path / '0.png').read_bytes() + bytes([i]))
   Image.new('RGB', (9, 9)).save(tmp_path / 'other.png')
-  script = f'''
-import os, resource
-os.sched_getaffinity = lambda _: range(4)
-from elfs_jax import data
-from elfs_jax.data import decode
-decode.PIXELS = decode.Budget(1 << 27)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert len(data.load('folder', {str(tmp_path)!r}).ids) == 5
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
-'''
-  done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, cwd=ROOT,
-                        env=os.environ | {'PYTHONPATH': str(ROOT)})
-  assert done.returncode == 0, done.stderr
-  assert int(done.stdout) < 200  # MiB; one alone with four copies of its pixels takes 300.
+  # MiB; one alone with four copies of its pixels takes 300.
+  assert peak_of_reading(tmp_path, count=5, threads=4, budget=1 << 27) < 200
 
 
 def test_what_pillow_refuses_for_its_size_can_be_allowed(tmp_path, monkeypatch):

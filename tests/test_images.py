@@ -6,7 +6,6 @@ import io
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -14,7 +13,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import peak_of_reading
 from PIL import Image
 
 from elfs_jax import data, table
@@ -367,20 +366,7 @@ def test_large_pictures_are_not_decoded_side_by_side_without_bound(tmp_path):
   Image.new('RGB', (2000, 2000), 'blue').save(tmp_path / '01.png', compress_level=1)
   for i in range(2, 16):
     shutil.copy(tmp_path / f'0{i % 2}.png', tmp_path / f'{i:02}.png')
-  script = f'''
-import os, resource
-os.sched_getaffinity = lambda _: range(16)
-from elfs_jax import data
-from elfs_jax.data import decode
-decode.PIXELS = decode.Budget(1 << 25)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert len(data.load('folder', {str(tmp_path)!r}).ids) == 16
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
-'''
-  done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, cwd=ROOT,
-                        env=os.environ | {'PYTHONPATH': str(ROOT)})
-  assert done.returncode == 0, done.stderr
-  assert int(done.stdout) < 120  # MiB; all at once would be 250.
+  assert peak_of_reading(tmp_path, count=16, threads=16, budget=1 << 25) < 120  # MiB; all at once would be 250.
 
 
 # The table

@@ -387,13 +387,13 @@ def test_what_was_measured_is_a_sentence(said, mean, answer, sentence, note):
   assert found[0] == answer and sentence in found[1] and note in found[2] and 'measurable' not in ' '.join(found)
 
 
-def test_commands_are_quoted_and_flags_replaced():
+def test_commands_are_quoted():
   repeat = ['--config=folder', "--config.data.path=/my pictures/it's", '--config.select.budget=300']
   assert shlex.split(texts.command(repeat, '/a b')) == ['elfs-jax', *repeat, '--workdir=/a b']
-  steps = texts.next_steps('/a b', files=True, nests=True, repeat=repeat)
+  steps = texts.next_steps('/a b', files=True, nests=True, repeat=True)
   assert steps[1][1] == "elfs-jax export '/a b' label-studio"
   assert steps[2][1] == "elfs-jax next '/a b' --labels=EXPORT --budget=NUMBER"
-  assert not [command for _, command in texts.next_steps('w', files=False, nests=False, repeat=None) if command]
+  assert not [command for _, command in texts.next_steps('w', files=False, nests=False, repeat=False) if command]
 
 
 PROBE = """<script>

@@ -51,9 +51,9 @@ def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | 
   if neighbors is None:
     return fit_kmeans(x_ND, num_classes, seed=seed, starts=plain_starts).labels_.astype(np.int32)
   x_ND = smooth(x_ND, neighbors, smoothing)
-  if len(x_ND) > max(rows, rows_per_cluster * num_classes):
-    sample_M = np.random.default_rng([seed, 0x5a]).choice(len(x_ND), max(rows, rows_per_cluster * num_classes),
-                                                          replace=False)
+  size = max(rows, rows_per_cluster * num_classes)
+  if size < len(x_ND):
+    sample_M = np.random.default_rng([seed, 0x5a]).choice(len(x_ND), size, replace=False)
     return _from_sample(x_ND, num_classes, sample_M, starts, rounds, neighbors, graded_neighbors, seed, progress)
   def start(draw):
     return fit_kmeans(x_ND, num_classes, seed=draw, starts=1).labels_.astype(np.int32)
@@ -88,9 +88,14 @@ def merged_kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.nda
 
 def _most_informative(start, count, neighbors, graded_neighbors, seed, progress):
   """Of `count` clusterings start(draw), each from a draw of its own, the one with the most `information`."""
+  return max(_starts(start, count, seed, progress),
+             key=lambda labels_N: information(labels_N, neighbors, graded_neighbors=graded_neighbors))
+
+
+def _starts(start, count, seed, progress):
+  """`count` times start(draw), each with a draw of its own: a list."""
   draws = np.random.default_rng(seed).integers(1 << 31, size=count)
-  found = [start(int(draw)) for draw in (progress(draws, desc='k-means', total=count) if progress else draws)]
-  return max(found, key=lambda labels_N: information(labels_N, neighbors, graded_neighbors=graded_neighbors))
+  return [start(int(draw)) for draw in (progress(draws, desc='k-means', total=count) if progress else draws)]
 
 
 def _from_sample(x_ND, num_classes, sample_M, starts, rounds, neighbors, graded_neighbors, seed, progress):
@@ -102,9 +107,7 @@ def _from_sample(x_ND, num_classes, sample_M, starts, rounds, neighbors, graded_
     model = fit_kmeans(sample_MD, num_classes, seed=draw, starts=1)
     labels_N[seen] = predict_kmeans(model, seen_SD)
     return information(labels_N, near_NK, graded_neighbors=graded_neighbors, rows=sample_M), model.cluster_centers_
-  draws = np.random.default_rng(seed).integers(1 << 31, size=starts)
-  found = [graded(int(draw)) for draw in (progress(draws, desc='k-means', total=starts) if progress else draws)]
-  _, centres_CD = max(found, key=lambda one: one[0])
+  _, centres_CD = max(_starts(graded, starts, seed, progress), key=lambda one: one[0])
   return fit_kmeans(x_ND, num_classes, seed=seed, starts=1, init=centres_CD, rounds=rounds).labels_.astype(np.int32)
 
 

@@ -39,7 +39,9 @@ class Selection(NamedTuple):
   difficulty: np.ndarray
   beta: float | None
   judged: dict | None            # As `judge.verdict` returns it.
-  groups: np.ndarray | tuple     # As `select.Candidates` has them.
+  groups: np.ndarray | tuple     # As `select.Candidates` has them,
+  alike: np.ndarray              # and those of all copies, int32, of whom several may be chosen too.
+  standing: select.Standing
   copies: tuple[int, int]        # How many are copies, and how many of those chosen.
 
 
@@ -191,10 +193,11 @@ def _choose(run, config, dataset):
   if count:
     run.say(words.copies(len(found), count, len(indices), chosen_copies, config.select.duplicates))
   chosen = Selection(indices, reserve, embeddings, method, scale, graph, num_classes, pseudo_labels, scores, difficulty,
-                     beta, judged, groups, (count, chosen_copies))
+                     beta, judged, groups, found,
+                     select.standing(candidates, embeddings, indices, reserve, beta), (count, chosen_copies))
   choice = {'key': key, 'asked': config.select.beta, 'beta': asked, 'searched': before.searched}
   replaced = store.write(run.workdir, source, settings, choice=choice, indices=indices, embeddings=embeddings,
                          pseudo_labels=pseudo_labels, scores=scores, skipped=dataset.skipped, root=dataset.root,
-                         lists=lambda: outcome.lists_of(config, dataset, candidates, chosen))
+                         lists=lambda: outcome.lists_of(config, dataset, chosen))
   run.say(words.written(run.workdir, dataset.skipped, replaced))
   return chosen

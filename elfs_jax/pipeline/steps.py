@@ -51,7 +51,7 @@ def embeddings_of(run, config, dataset):
 
 
 def _given(run, config, dataset):
-  """As `_embed`, of the user's own embeddings."""
+  """As `embeddings_of`, of the user's own embeddings."""
   embeddings = dataset.embeddings
   run.say(words.embedding('given', embeddings.shape[1], {}))
   if config.embed.method == 'given':

@@ -38,9 +38,9 @@ def verdict(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
   return '', '', ''
 
 
-def next_steps(workdir: Any, *, files: bool, nests: bool, repeat: Sequence[str] | None) -> list[tuple[str, str]]:
+def next_steps(workdir: Any, *, files: bool, nests: bool, repeat: bool) -> list[tuple[str, str]]:
   """What to do next: (a sentence, a command or ''). Args: files: whether the examples are files; nests: whether the
-  beginning of the choice is a good choice; repeat: as `command` takes it."""
+  beginning of the choice is a good choice; repeat: whether commands bring the data again."""
   folder, early = shlex.quote(str(workdir)), ' Every beginning of the list is a good choice too, so you can stop early.'
   steps = [(f'Label them in the order below; it is the order of coreset.csv.{early if nests else ""}', '')]
   if files:
@@ -54,12 +54,9 @@ def next_steps(workdir: Any, *, files: bool, nests: bool, repeat: Sequence[str] 
   return steps
 
 
-def command(repeat: Sequence[str], workdir: Any, *more: str) -> str:
-  """A command line. Args: repeat: what follows elfs-jax; workdir: None for another one; more: flags in place of others
-  of the same name."""
-  names = {flag.partition('=')[0] for flag in more}
-  flags = [flag for flag in repeat if flag.partition('=')[0] not in names]
-  return shlex.join(['elfs-jax', *flags, *more, *([] if workdir is None else [f'--workdir={workdir}'])])
+def command(repeat: Sequence[str], workdir: Any) -> str:
+  """A command line. Args: repeat: what follows elfs-jax."""
+  return shlex.join(['elfs-jax', *repeat, f'--workdir={workdir}'])
 
 
 def curve(covered: Sequence[float], at_random: Sequence[float], enough: int, what: str) -> str:

@@ -6,7 +6,6 @@ of all rounds are kept in WORKDIR/labels.csv, so that each round brings its new 
 under its date.
 """
 import argparse
-import csv
 import dataclasses
 import json
 import pathlib
@@ -20,7 +19,7 @@ from elfs_jax import config as config_lib
 from elfs_jax import data
 from elfs_jax.budget import budget_count, parse_budget
 from elfs_jax.data import labelled as labelled_lib
-from elfs_jax.runtime import store
+from elfs_jax.runtime import handed, store
 
 
 def command(argv: Sequence[str]) -> None:
@@ -73,7 +72,7 @@ def run(workdir, labels, budget: int | float | str, *, say: Callable[[str], Any]
   dataset = pipeline.read_data(config, workdir, progress, labelling=labelling)
   _check_room(config.select.budget, dataset)
   pipeline.check(dataset, config)
-  waiting = [name for name in _handed_out(workdir) if name not in kept]
+  waiting = [name for name in handed.chosen_in(workdir) if name not in kept]
   if waiting:
     dataset.notes.append(f'{len(waiting)} that were chosen before have no label, such as {waiting[0]!r}; they may be '
                          'chosen again')
@@ -142,9 +141,3 @@ def _config_in(workdir: pathlib.Path) -> ConfigDict:
 def _facts(workdir):
   file = workdir / 'metrics.json'
   return json.loads(file.read_text('utf-8')) if file.is_file() else {}
-
-
-def _handed_out(workdir: pathlib.Path) -> list[str]:
-  """The ids that were chosen in the workdir's last round."""
-  with open(workdir / 'coreset.csv', newline='', encoding='utf-8') as file:
-    return [row['id'] for row in csv.DictReader(file) if row.get('kind', 'chosen') == 'chosen']

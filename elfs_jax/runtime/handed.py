@@ -47,13 +47,18 @@ def _read(workdir, key, ids, beta):
     choice = json.loads((workdir / 'config.json').read_text('utf-8'))['choice']
     if choice['key'] != key or beta not in (choice['asked'], choice['beta']):
       return None
-    with open(workdir / 'coreset.csv', newline='', encoding='utf-8') as file:
-      names = [row['id'] for row in csv.DictReader(file) if row['kind'] == 'chosen']
+    names = chosen_in(workdir)
   except (OSError, ValueError, KeyError, TypeError):
     return None
   place = {name: i for i, name in enumerate(ids)}
   rows = np.array([place[name] for name in names if name in place], np.int64)
   return [rows, choice['beta'], choice['searched']]
+
+
+def chosen_in(workdir: pathlib.Path) -> list[str]:
+  """The ids of the choice in a workdir, in their order. Raises: OSError, KeyError where there is none."""
+  with open(workdir / 'coreset.csv', newline='', encoding='utf-8') as file:
+    return [row['id'] for row in csv.DictReader(file) if row['kind'] == 'chosen']
 
 
 def keep(workdir: pathlib.Path, text: str) -> str | None:

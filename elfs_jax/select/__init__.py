@@ -101,7 +101,7 @@ def choose(method: str, candidates: Candidates, budget: int | float | str, beta:
   if rows is not None:
     rows = np.asarray(rows)
     candidates = among(candidates, rows)
-  n = len(np.asarray(candidates.difficulty))
+  n = len(candidates.difficulty)
   count = budget_count(budget, n)
   def best(candidates, count):
     return function(candidates, count, beta, seed=seed, balance=balance, **constants)

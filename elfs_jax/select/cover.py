@@ -121,11 +121,7 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
   covered, by, value = covers_of(neighbors, similarity, floor, weight, np.concatenate([free, known]))
   ends = np.searchsorted(by, np.arange(n + 1))
   gain = np.round(np.bincount(by, value, minlength=n), DIGITS)
-  cover = np.zeros(n)
-  is_known = np.zeros(n, bool)
-  is_known[known] = True
-  from_known = is_known[by]
-  np.maximum.at(cover, covered[from_known], value[from_known])
+  cover = cover_of(known, covered, by, value, n)
   # Gains only fall, so one of an earlier moment is an upper bound. `exact_at` says when a row's gain was last exact:
   # with so many chosen. These gains are those before anything is chosen, so with rows known none is exact yet.
   exact_at = np.full(n, -1 if len(known) else 0)
@@ -163,6 +159,15 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
     has[groups[j]] += 1
     left[groups[j]] -= 1
   return np.array(chosen, np.int64)
+
+
+def cover_of(known, covered, by, value, n):
+  """How far each is covered by the rows `known`, of what `covers_of` found: float64 [n]."""
+  cover, is_known = np.zeros(n), np.zeros(n, bool)
+  is_known[known] = True
+  from_known = is_known[by]
+  np.maximum.at(cover, covered[from_known], value[from_known])
+  return cover
 
 
 def covers_of(neighbors, similarity, floor, weight, by_rows):

@@ -3,7 +3,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elfs_jax.select.candidates import labelled_rows
-from elfs_jax.select.cover import covers_of, floors, weights_of
+from elfs_jax.select.cover import cover_of, covers_of, floors, weights_of
 
 
 def coverage_curve(neighbors: ArrayLike, similarity: ArrayLike, order: ArrayLike, *, weight: ArrayLike | None = None,
@@ -27,11 +27,7 @@ def coverage_curve(neighbors: ArrayLike, similarity: ArrayLike, order: ArrayLike
     return np.ones(len(order) + 1)
   covered, by, value = covers_of(neighbors, similarity, floor, weight, np.append(known, order))
   ends = np.searchsorted(by, np.arange(n + 1))
-  cover, sums = np.zeros(n), np.zeros(len(order) + 1)
-  is_known = np.zeros(n, bool)
-  is_known[known] = True
-  from_known = is_known[by]
-  np.maximum.at(cover, covered[from_known], value[from_known])
+  cover, sums = cover_of(known, covered, by, value, n), np.zeros(len(order) + 1)
   sums[0] = cover.sum()
   for m, j in enumerate(order.tolist()):
     rows = slice(ends[j], ends[j + 1])
