@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from elfs_jax import embed, encoders, table
-from elfs_jax.encoders import self_supervised
+from elfs_jax.encoders import self_network, self_supervised
 from elfs_jax.runtime import mesh
 
 SMALL = dict(shards=2, epochs=3, batch=64, width=4, features=32, projection=8, refresh=1, seed=3)
@@ -105,7 +105,7 @@ def test_contrastive_loss_matches_numpy():
       positive = np.exp(z[view, b] @ z[1 - view, b] / 0.3)
       others = sum(np.exp(z[view, b] @ z[v, c] / 0.3) for v in range(2) for c in range(5) if (v, c) != (view, b))
       want.append(-np.log(positive / others))
-  got = self_supervised.contrastive_loss(np.float32(z), temperature=0.3)
+  got = self_network.contrastive_loss(np.float32(z), temperature=0.3)
   np.testing.assert_allclose(got, np.mean(want), rtol=1e-5)
 
 
@@ -128,12 +128,12 @@ def test_views():
 
 def test_features_see_every_position():
   images = np.random.default_rng(0).random((3, 20, 32, 1), np.float32)
-  params, stats = self_supervised.init(0, (20, 32, 1), 4, 16, 8)
-  last_BHWC = np.asarray(self_supervised._convolve(params['conv'], images, stats)[0])
+  params, stats = self_network.init(0, (20, 32, 1), 4, 16, 8)
+  last_BHWC = np.asarray(self_network._convolve(params['conv'], images, stats)[0])
   assert last_BHWC.shape == (3, 3, 4, 32)
   kernel = params['features']['kernel'].reshape(3, 4, 32, 16)
   want = sum(last_BHWC[:, i, j] @ kernel[i, j] for i in range(3) for j in range(4))
-  features, _ = self_supervised.encode(params, images, stats)
+  features, _ = self_network.encode(params, images, stats)
   np.testing.assert_allclose(features, want / np.sqrt(1 + 1e-5), rtol=1e-4, atol=1e-5)  # Fresh running statistics.
 
 
@@ -148,23 +148,27 @@ def test_same_bits_on_any_number_of_devices(digits, tmp_path, counts):
     np.testing.assert_array_equal(other, one)
 
 
+def embed_by_learning(images, **settings):
+  return self_supervised.learn(images, **settings)['embeddings']
+
+
 def test_resume_gives_the_same_bits(digits):
   images = np.repeat(digits[0][:150], 3, 3)  # Colour.
   states = []
   def keep(epoch, state):
     states.append((epoch, jax.tree.map(np.array, state)))
-  whole = self_supervised.embed(images, mesh=mesh.data_mesh(2), neighbors=nearest, on_epoch=keep, **SMALL)
+  whole = embed_by_learning(images, mesh=mesh.data_mesh(2), neighbors=nearest, on_epoch=keep, **SMALL)
   assert [epoch for epoch, _ in states] == [1, 2, 3]
   for _, state in states[1:]:
-    again = self_supervised.embed(images, mesh=mesh.data_mesh(2), neighbors=nearest, state=jax.tree.leaves(state),
+    again = embed_by_learning(images, mesh=mesh.data_mesh(2), neighbors=nearest, state=jax.tree.leaves(state),
                                   **SMALL)
     np.testing.assert_array_equal(again, whole)
-  other = self_supervised.embed(images, mesh=mesh.data_mesh(2), neighbors=nearest, **SMALL | {'seed': 4})
+  other = embed_by_learning(images, mesh=mesh.data_mesh(2), neighbors=nearest, **SMALL | {'seed': 4})
   assert not np.array_equal(other, whole)
 
 
 def test_fewer_images_than_shards(digits):
-  got = self_supervised.embed(digits[0][:5], mesh=mesh.data_mesh(8), neighbors=nearest, **SMALL | {'shards': 8})
+  got = embed_by_learning(digits[0][:5], mesh=mesh.data_mesh(8), neighbors=nearest, **SMALL | {'shards': 8})
   assert got.shape == (5, 4) and np.isfinite(got).all()
 
 
@@ -175,7 +179,7 @@ def test_encoder_beats_pixels_on_digits(digits):
   def progress(steps, desc, total):
     seen.append(total)
     return steps
-  got = self_supervised.embed(images, mesh=mesh.data_mesh(4), neighbors=nearest, shards=4, epochs=12, batch=128,
+  got = embed_by_learning(images, mesh=mesh.data_mesh(4), neighbors=nearest, shards=4, epochs=12, batch=128,
                               width=8, refresh=1, progress=progress)
   assert seen == [12 * 14]
   assert purity(got, labels) > purity(embed.pca(images), labels) + 0.03
@@ -193,7 +197,7 @@ def test_the_encoder_follows_its_settings(monkeypatch):
     return np.random.default_rng(len(searched)).integers(0, 130, (130, k))
   monkeypatch.setattr(self_supervised, '_make_step', make)
   states = []
-  self_supervised.embed(images, mesh=mesh.data_mesh(2, jax.devices()[:1]), neighbors=near, temperature=0.2, crop=0.4,
+  embed_by_learning(images, mesh=mesh.data_mesh(2, jax.devices()[:1]), neighbors=near, temperature=0.2, crop=0.4,
                         flip=True, positives=7, on_epoch=lambda _, state: states.append(np.array(state['neighbors'])),
                         **SMALL | {'epochs': 6, 'refresh': 2})
   assert made == [(2, 0.2, 0.4, True, 0.95)]
@@ -214,7 +218,7 @@ def test_positives_are_neighbours_drawn_anew_for_every_shard_and_step(monkeypatc
                        random[0, 0])
     return pair.astype(np.float32) / 255
   monkeypatch.setattr(self_supervised, 'views', watched)
-  self_supervised.embed(images, mesh=mesh.data_mesh(2, jax.devices()[:1]), neighbors=lambda x, k: near[:, :k],
+  embed_by_learning(images, mesh=mesh.data_mesh(2, jax.devices()[:1]), neighbors=lambda x, k: near[:, :k],
                         **SMALL | {'batch': 32, 'refresh': 0})
   jax.effects_barrier()
   assert len(seen) == 2 * 2 * 3 and len({bits for _, bits in seen}) == 12  # Shards, steps and epochs.
@@ -256,6 +260,6 @@ if __name__ == '__main__':
   for size in map(int, sys.argv[2:]):
     over = mesh.data_mesh(16, jax.devices()[:size])
     assert over.devices.size == size
-    result = self_supervised.embed(np.load(folder / 'images.npy'), mesh=over, neighbors=nearest,
+    result = embed_by_learning(np.load(folder / 'images.npy'), mesh=over, neighbors=nearest,
                                    **SMALL | {'shards': 16})
     np.save(folder / f'{size}.npy', result)

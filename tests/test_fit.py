@@ -69,11 +69,12 @@ def test_a_dry_read_decodes_nothing_until_all_is_decoded(folder, tmp_path):
   cache = tmp_path / 'cache'
   with pytest.raises(files.Undecoded) as left:
     data.load('folder', folder, size=8, cache=cache, dry=True)
-  assert (left.value.count, left.value.shape) == (7, (8, 8, 3)) and not cache.exists()
+  assert (len(left.value.names), left.value.shape) == (7, (8, 8, 3)) and not cache.exists()
   assert left.value.size == sum(file.stat().st_size for file in folder.iterdir())
   whole = data.load('folder', folder, size=8, cache=cache)
   assert data.load('folder', folder, size=8, cache=cache, dry=True).identity == whole.identity
   Image.fromarray(WIDE).save(folder / 'new.png')
   with pytest.raises(files.Undecoded) as left:
     data.load('folder', folder, size=8, cache=cache, dry=True)
-  assert left.value.size == (folder / 'new.png').stat().st_size and left.value.count == 8
+  assert left.value.size == (folder / 'new.png').stat().st_size and len(left.value.names) == 8
+  assert left.value.left == ['new.png']

@@ -415,9 +415,9 @@ def test_the_seed_reaches_every_stage(tiny, blobs, tmp_path, monkeypatch):
       return function(*args, seed=seed, **more) if found is None else found
     monkeypatch.setattr(module, name, watched)
   rng = np.random.default_rng(0)
-  watch(embed, 'pca')
+  watch(embed, 'learn_pca')
   watch(embed, 'consistencies')
-  watch(self_supervised, 'embed', rng.normal(size=(120, 8)).astype(np.float32))
+  watch(self_supervised, 'learn', {'embeddings': rng.normal(size=(120, 8)).astype(np.float32)})
   watch(centroids, 'kmeans', blobs[1])
   watch(centroids, 'merged_kmeans', blobs[1])
   watch(heads, 'temi', heads.Temi(blobs[1], np.zeros(1, np.float32), 0, None))

@@ -78,7 +78,14 @@ def test_a_plan_of_a_folder_writes_nothing_and_says_what_the_run_then_reuses(tmp
   assert [name for name, what in other.items() if what == 'reused'] == ['read', 'embed_pca']
   assert ' ?' not in command('--plan', '--config.neighbors.k=9')  # All has been measured.
   (folder / 'class0/000.png').unlink()
-  assert set(planned(command('--plan')).values()) == {'run'}
+  evaluations = ['evaluate_coreset', 'evaluate_random', 'evaluate_everything']
+  assert planned(command('--plan')) == dict.fromkeys(['read', 'neighbors', 'copies', *evaluations], 'run')
+  Image.fromarray(blobs[0][60]).save(folder / 'class0/060.png')
+  added = planned(command('--plan'))
+  assert added == dict.fromkeys(['read', 'embed_added', 'neighbors', 'copies', *evaluations], 'run')
+  said = command()
+  ran = [line.split(']')[0][1:] for line in said.splitlines() if line.startswith('[') and 'done in' in line]
+  assert ['read', *ran] == list(added)
 
 
 def test_a_plan_refuses_what_the_run_would(tmp_path):
@@ -164,7 +171,7 @@ def test_every_stage_has_a_cost_that_grows(tiny):
            *(f'cluster_{name}' for name in CLUSTERINGS), 'proxy', 'copies', 'clusterings', 'judge_9',
            'evaluate_coreset']
   def job(n, **more):
-    return costs.Job(n, 64 * 64, 3, 10 ** 5 * n, 128, 10, 50, tiny, 'mlp', 'small')._replace(**more)
+    return costs.Job(n, n // 10, 64 * 64, 3, 10 ** 5 * n, 128, 10, 50, tiny, 'mlp', 'small')._replace(**more)
   for name in names:
     small, large = costs.cost(name, job(1000)), costs.cost(name, job(100_000))
     assert 0 < small[0] <= large[0] and 0 < small[1] <= large[1] < 64e9, name

@@ -47,10 +47,10 @@ class Decoded(NamedTuple):
 
 
 class Undecoded(Exception):
-  """Files that are still to be decoded: how many there are in all, their bytes, and the shape [H,W,Ch] of an image."""
+  """Files that are still to be decoded: the names of all and of these, their bytes, and the images' shape [H,W,Ch]."""
 
-  def __init__(self, count, size, shape):
-    self.count, self.size, self.shape = count, size, shape
+  def __init__(self, names, left, size, shape):
+    self.names, self.left, self.size, self.shape = names, left, size, shape
 
 
 class _Kept(NamedTuple):
@@ -91,7 +91,8 @@ def decode_all(entries: Sequence[Entry], read: Callable[[int], Row], shape: tupl
   if dry and old is not None and old.entries == new.entries:  # All but those that could not be read before.
     return _decoded(old)
   if dry:
-    raise Undecoded(len(entries), sum(entries[i].size for i in todo), shape)
+    raise Undecoded([entry.name for entry in entries], [entries[i].name for i in todo],
+                    sum(entries[i].size for i in todo), shape)
   size = math.prod(shape)
   room.need_memory(4 * size, f'one image of {shape[0]} x {shape[1]} pixels', 'set a smaller data.size')
   room.need_disk(tempfile.gettempdir() if cache is None else cache, size * len(entries),

@@ -3,6 +3,7 @@
 What makes embeddings of images with a network lies in `encoders`.
 """
 from elfs_jax.embed.choice import best, consistencies
-from elfs_jax.embed.pixels import FIT_ROWS, SIDE, pca, scale, shrink
+from elfs_jax.embed.pixels import FIT_ROWS, SIDE, fit, learn_pca, more_pca, pca, project, scale, shrink
 
-__all__ = ['FIT_ROWS', 'SIDE', 'best', 'consistencies', 'pca', 'scale', 'shrink']
+__all__ = ['FIT_ROWS', 'SIDE', 'best', 'consistencies', 'fit', 'learn_pca', 'more_pca', 'pca', 'project', 'scale',
+           'shrink']

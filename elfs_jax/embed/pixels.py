@@ -3,6 +3,8 @@
 A principal component divided by the square root of its standard deviation lies half way between plain PCA, where a
 few components drown the others, and whitening, where noise counts as much as signal.
 """
+from collections.abc import Mapping
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -26,8 +28,21 @@ def pca(images: np.ndarray, *, components: int | None = None, seed: int = 0, sid
     fit_rows: how many images the components are fitted on at most.
   Returns: float32 [N, D], D = min(components, N - 1, number of pixels after downscaling), pixels counted in [0, 1].
   """
+  return learn_pca(images, components=components, seed=seed, side=side, fit_rows=fit_rows)['embeddings']
+
+
+def learn_pca(images: np.ndarray, *, components: int | None = None, seed: int = 0, side: int = SIDE,
+              fit_rows: int = FIT_ROWS) -> dict[str, np.ndarray]:
+  """`pca`, as `embeddings`, with the `mean` and the `weights` that `more_pca` embeds further images with."""
   pixels = shrink(images, side).reshape(len(images), -1)
-  return scale(pixels, components=100 if components is None else components, unit=255., seed=seed, fit_rows=fit_rows)
+  mean, weights = fit(pixels, components=100 if components is None else components, unit=255., seed=seed,
+                      fit_rows=fit_rows)
+  return {'embeddings': project(pixels, mean, weights, unit=255.), 'mean': mean, 'weights': weights}
+
+
+def more_pca(images: np.ndarray, learned: Mapping[str, np.ndarray], *, side: int = SIDE) -> np.ndarray:
+  """Further images, of the same size, as `learn_pca` embedded those that it learned from: float32 [M, D]."""
+  return project(shrink(images, side).reshape(len(images), -1), learned['mean'], learned['weights'], unit=255.)
 
 
 def scale(embeddings: np.ndarray, *, components: int | None = None, unit: float = 1., seed: int = 0,
@@ -45,6 +60,13 @@ def scale(embeddings: np.ndarray, *, components: int | None = None, unit: float 
     fit_rows: how many rows to fit on at most.
   Returns: float32 [N, min(components, N - 1, D)]. A component that does not vary is 0.
   """
+  return project(embeddings, *fit(embeddings, components=components, unit=unit, seed=seed, fit_rows=fit_rows),
+                 unit=unit)
+
+
+def fit(embeddings: np.ndarray, *, components: int | None = None, unit: float = 1., seed: int = 0,
+        fit_rows: int = FIT_ROWS) -> tuple[np.ndarray, np.ndarray]:
+  """What `scale` finds, with its arguments: the mean float32 [D], and weights float32 [D, K]."""
   from sklearn.decomposition import PCA
   count, width = embeddings.shape
   keep = max(1, min(width if components is None else components, count - 1, width))
@@ -54,14 +76,20 @@ def scale(embeddings: np.ndarray, *, components: int | None = None, unit: float 
   with threadpool_limits(1):
     sample = np.asarray(embeddings[rows], np.float32) / np.float32(unit)
     mean = sample.mean(0, dtype=np.float64).astype(np.float32)
-    fit = PCA(keep, svd_solver='covariance_eigh').fit(sample - mean)
-    spread = np.sqrt(np.maximum(fit.explained_variance_, 0))
-    alive = spread > 1e-4 * max(spread[0], 1e-12)
-    weights = fit.components_.T * np.where(alive, 1 / np.sqrt(np.where(alive, spread, 1)), 0)
-    out = np.empty((count, keep), np.float32)
-    for start in range(0, count, BLOCK):
+    found = PCA(keep, svd_solver='covariance_eigh').fit(sample - mean)
+  spread = np.sqrt(np.maximum(found.explained_variance_, 0))
+  alive = spread > 1e-4 * max(spread[0], 1e-12)
+  weights = found.components_.T * np.where(alive, 1 / np.sqrt(np.where(alive, spread, 1)), 0)
+  return mean, weights.astype(np.float32)
+
+
+def project(embeddings: np.ndarray, mean: np.ndarray, weights: np.ndarray, *, unit: float = 1.) -> np.ndarray:
+  """Rows [M, D] by the mean and weights of a fit: float32 [M, K]."""
+  out = np.empty((len(embeddings), weights.shape[1]), np.float32)
+  with threadpool_limits(1):
+    for start in range(0, len(embeddings), BLOCK):
       block = np.asarray(embeddings[start:start + BLOCK], np.float32) / np.float32(unit)
-      out[start:start + BLOCK] = (block - mean) @ weights.astype(np.float32)
+      out[start:start + BLOCK] = (block - mean) @ weights
   return out
 
 

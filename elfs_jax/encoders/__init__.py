@@ -2,10 +2,11 @@
 
 `ENCODERS` is the table of those that make embeddings for a run: two that are made on the spot, and those that others
 trained (`zoo.PRETRAINED`, one file per family beside it). An entry's function is called with those fields of the
-config's section `embed` that its signature names, and returns float32 [N, D]. Where its signature names them it is
-also given `images` uint8 [N,H,W,Ch], `pixels` ((rows, size) -> uint8 images decoded at that size), `count` N, `name`,
-`seed`, `mesh`, `shards`, `neighbors` (a callable, embeddings and k -> int [N, k]), `progress`, `state`,
-`on_epoch` and `on_disk` (`runtime.stages`).
+config's section `embed` that its signature names, and returns float32 [N, D]; one that learns from the images returns
+them as `embeddings` of a dict, beside what it learned, and has a function for `more`, which is given that as `learned`.
+Where its signature names them it is also given `images` uint8 [N,H,W,Ch], `pixels` ((rows, size) -> uint8 images
+decoded at that size), `count` N, `name`, `seed`, `mesh`, `shards`, `neighbors` (a callable, embeddings and k -> int
+[N, k]), `progress`, `state`, `on_epoch` and `on_disk` (`runtime.stages`).
 
 `load` gives a pretrained encoder by itself, from Python. `timm:NAME` stands for all of timm's.
 """
@@ -25,13 +26,17 @@ class Encoder(NamedTuple):
   function: str | Callable
   help: str
   images: bool = True
-  scaled: bool = False       # Its embeddings are scaled already, for cosine neighbours.
+  scaled: bool = False               # Its embeddings are scaled already, for cosine neighbours.
+  more: str | Callable | None = None # Embeds further images by what the function `learned`; None: it does so itself.
+  version: int = 1                   # Raise it when it returns something else for the same arguments.
 
 
 ENCODERS: dict[str, Encoder] = {
-    'pca': Encoder('elfs_jax.embed:pca', 'principal components of the pixels', scaled=True),
-    'self_supervised': Encoder('elfs_jax.encoders.self_supervised:embed',
-                               'a small network, trained in place on the images', scaled=True),
+    'pca': Encoder('elfs_jax.embed:learn_pca', 'principal components of the pixels', scaled=True,
+                   more='elfs_jax.embed:more_pca', version=2),
+    'self_supervised': Encoder('elfs_jax.encoders.self_supervised:learn',
+                               'a small network, trained in place on the images', scaled=True,
+                               more='elfs_jax.encoders.self_supervised:more', version=2),
     **{name: Encoder('elfs_jax.encoders.pretrained:embed', row.help) for name, row in PRETRAINED.items()},
     'timm:NAME': Encoder('elfs_jax.encoders.from_timm:embed',
                          "any of timm's, by PyTorch (pip install 'elfs_jax[timm]'): timm:vit_small_patch16_224.dino"),

@@ -9,7 +9,7 @@ The same bits on every layout: each logical shard runs alone, with batch norm ov
 gathered, so that every device computes the loss of the whole batch in the same shapes; gradients are one tree sum.
 """
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,8 +20,9 @@ import optax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from elfs_jax.embed import FIT_ROWS, pca, scale, shrink
+from elfs_jax.embed import FIT_ROWS, fit, pca, project, scale, shrink
 from elfs_jax.embed import SIDE as PCA_SIDE
+from elfs_jax.encoders import self_network as network
 from elfs_jax.encoders.views import views
 from elfs_jax.runtime import mesh as devices
 
@@ -46,14 +47,14 @@ class BySize(NamedTuple):
     return self.small_batch if count < self.small_set else self.batch
 
 
-def embed(images: np.ndarray, *, mesh: Mesh, neighbors: Callable[[np.ndarray, int], np.ndarray], shards: int = 16,
+def learn(images: np.ndarray, *, mesh: Mesh, neighbors: Callable[[np.ndarray, int], np.ndarray], shards: int = 16,
           epochs: int | None = None, batch: int | None = None, width: int = 24, refresh: int = 1,
           learning_rate: float = 2e-3, flip: bool = False, seed: int = 0, by_size: BySize = BySize(),
           features: int = 512, projection: int = 128, temperature: float = 0.5, positives: int = 5,
           weight_decay: float = 1e-2, crop: float = 0.8, side: int = 64, grid: int = 16, decay: float = 0.95,
           pixel_components: int = 100, pixel_side: int = PCA_SIDE, feature_components: int = 256,
           fit_rows: int = FIT_ROWS, state: Any = None, on_epoch: Callable[[int, dict], None] | None = None,
-          progress: Callable | None = None) -> np.ndarray:
+          progress: Callable | None = None) -> dict[str, np.ndarray]:
   """Train the encoder, embed every image with it and scale the embeddings for cosine neighbours (`embed.scale`).
 
   Images (uint8) and the table of neighbours are held by every device; the work is shared. The result is the same to
@@ -88,7 +89,8 @@ def embed(images: np.ndarray, *, mesh: Mesh, neighbors: Callable[[np.ndarray, in
     on_epoch: called as (epochs done, state) after each epoch. State is a tree of JAX arrays, the same on every device;
       the next step reuses their memory, so copy what is to be kept.
     progress: wraps the steps: progress(iterable, desc=, total=).
-  Returns: float32 [N, min(feature_components, features, N - 1)].
+  Returns: `embeddings` float32 [N, min(feature_components, features, N - 1)]; and what `more` embeds further images
+    with: `mean` and `weights` of the scaling, and the network's arrays by number.
   Raises: FloatingPointError if the loss is no longer finite.
   """
   images = shrink(images, side)
@@ -100,7 +102,7 @@ def embed(images: np.ndarray, *, mesh: Mesh, neighbors: Callable[[np.ndarray, in
   steps = max(1, count // batch)
   positives = min(positives, count - 1)
   optimizer = _optimizer(learning_rate * batch / 256, weight_decay, epochs * steps)
-  params, stats = init(seed, images.shape[1:], width, features, projection, grid)
+  params, stats = network.init(seed, images.shape[1:], width, features, projection, grid)
   fresh = {'params': params, 'stats': stats, 'optimizer': optimizer.init(params), 'neighbors': 0, 'epoch': np.int32(0)}
   if state is None:
     pixel_embeddings = pca(images, components=pixel_components, seed=seed, side=pixel_side, fit_rows=fit_rows)
@@ -128,7 +130,26 @@ def embed(images: np.ndarray, *, mesh: Mesh, neighbors: Callable[[np.ndarray, in
       state = state | {'neighbors': devices.replicate(mesh, np.asarray(table, np.int32))}
     if on_epoch is not None:
       on_epoch(epoch + 1, state)
-  return scale(apply(state, pixels), components=feature_components, seed=seed, fit_rows=fit_rows)
+  found = apply(state, pixels)
+  mean, weights = fit(found, components=feature_components, seed=seed, fit_rows=fit_rows)
+  arrays = jax.tree.leaves((state['params'], state['stats']))
+  return {'embeddings': project(found, mean, weights), 'mean': mean, 'weights': weights,
+          **{f'array{i:02d}': np.asarray(array) for i, array in enumerate(arrays)}}
+
+
+def more(images: np.ndarray, learned: Mapping[str, np.ndarray], *, mesh: Mesh, width: int = 24, features: int = 512,
+         projection: int = 128, side: int = 64, grid: int = 16) -> np.ndarray:
+  """Further images, of the same size, as `learn` with these settings embedded those that it learned from.
+
+  Args: images: uint8 [M, H, W, Ch]; learned: what `learn` returned; mesh and the others: as there.
+  Returns: float32 [M, D].
+  """
+  images = shrink(images, side)
+  fresh = network.init(0, images.shape[1:], width, features, projection, grid)
+  arrays = [learned[name] for name in sorted(learned) if name.startswith('array')]
+  params, stats = jax.tree.unflatten(jax.tree.structure(fresh), arrays)
+  state = devices.replicate(mesh, {'params': params, 'stats': stats})
+  return project(apply(state, devices.replicate(mesh, images)), learned['mean'], learned['weights'])
 
 
 def _optimizer(rate, weight_decay, steps):
@@ -143,69 +164,6 @@ def _order(seed, count, steps, shards, share):
   return order.reshape(steps, shards, share).swapaxes(0, 1).astype(np.int32)
 
 
-def init(seed, shape, width, features, projection, grid=16):
-  """Parameters and batch norm's running statistics for images of `shape` (H, W, Ch), NumPy arrays."""
-  random = np.random.default_rng((seed, 0))
-  stem = -(-max(shape[:2]) // grid)
-  kernels = [(stem + 2, shape[2], width), (3, width, 2 * width), (3, 2 * width, 4 * width), (3, 4 * width, 8 * width)]
-  def normal(*shape):
-    return random.normal(scale=np.sqrt(2 / np.prod(shape[:-1])), size=shape).astype(np.float32)
-  def norm(size):
-    return {'scale': np.ones(size, np.float32), 'bias': np.zeros(size, np.float32)}
-  conv = [{'kernel': normal(size, size, into, out), **norm(out)} for size, into, out in kernels]
-  last = jax.eval_shape(lambda: _convolve(conv, jnp.zeros((1, *shape)), [None] * len(conv))[0])
-  params = {
-    'conv': conv,
-    'features': {'kernel': normal(last.size, features), **norm(features)},
-    'hidden': {'kernel': normal(features, features), **norm(features)},
-    'out': {'kernel': normal(features, projection)}}
-  stats = [(np.zeros_like(layer['bias']), np.ones_like(layer['bias'])) for layer in (*conv, params['features'])]
-  return params, stats
-
-
-def encode(params, x_BHWC, stats=None):
-  """Features [B, D] of images in [0, 1], and the mean and mean square before each batch norm.
-
-  A linear layer sees every position of the last convolution: their mean forgets where things are, which tells garments
-  and digits apart (docs/lab/tried.md). Batch norm uses the running `stats`, or the batch's own where None.
-  """
-  *own, last = stats or [None] * (len(params['conv']) + 1)
-  x, moments = _convolve(params['conv'], x_BHWC, own)
-  layer = params['features']
-  x, moment = _batch_norm(layer, devices.matmul(x.reshape(len(x), -1), layer['kernel']), last)
-  return x, moments + [moment]
-
-
-def _convolve(layers, x, stats):
-  """Each convolution with its batch norm; a mean over 2x2 blocks after all but the first and the last."""
-  moments, dtype = [], devices.compute_dtype()
-  for i, (layer, own) in enumerate(zip(layers, stats)):
-    stride = layer['kernel'].shape[0] - 2
-    x = jax.lax.conv_general_dilated(x.astype(dtype), layer['kernel'].astype(dtype), (stride, stride), 'SAME',
-                                     dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-    x, moment = _batch_norm(layer, x.astype(jnp.float32), own)
-    moments.append(moment)
-    x = jax.nn.relu(x)
-    if 0 < i < len(layers) - 1 and max(x.shape[1:3]) > 4:
-      x = _halve(x)
-  return x, moments
-
-
-def project(params, features):
-  hidden, _ = _batch_norm(params['hidden'], devices.matmul(features, params['hidden']['kernel']), None)
-  z = devices.matmul(jax.nn.relu(hidden), params['out']['kernel'])
-  return z * jax.lax.rsqrt((z * z).sum(-1, keepdims=True) + 1e-12)
-
-
-def contrastive_loss(z_2BD, temperature):
-  """NT-Xent (arXiv 2002.05709, equation 1) of B pairs of unit vectors, mean over the 2B rows."""
-  size = z_2BD.shape[1]
-  z = z_2BD.reshape(2 * size, -1)
-  logits = z @ z.T / temperature - 1e9 * jnp.eye(2 * size)
-  partner = (jnp.arange(2 * size) + size) % (2 * size)
-  return optax.softmax_cross_entropy_with_integer_labels(logits, partner).mean()
-
-
 def apply(state, pixels):
   """Features float32 [N, D] of uint8 images held by every device: blocks of one shape on the first device here."""
   local = jax.tree.map(lambda a: a.addressable_data(0), (state['params'], state['stats'], pixels))
@@ -216,7 +174,7 @@ def apply(state, pixels):
 
 @devices.repeatable()
 def _features(params, stats, pixels, rows):
-  return encode(params, pixels[rows].astype(jnp.float32) / 255, stats)[0]
+  return network.encode(params, pixels[rows].astype(jnp.float32) / 255, stats)[0]
 
 
 def _make_step(mesh, optimizer, shards, temperature, crop, flip, decay):
@@ -239,8 +197,8 @@ def _make_step(mesh, optimizer, shards, temperature, crop, flip, decay):
     outs, pullbacks, moments = [], [], []
     for x in seen:
       def forward(params):
-        features, moments = encode(params, x)
-        return project(params, features).reshape(2, order.shape[-1], -1), moments
+        features, moments = network.encode(params, x)
+        return network.project(params, features).reshape(2, order.shape[-1], -1), moments
       z, pullback, moment = jax.vjp(forward, params, has_aux=True)
       outs.append(z)
       pullbacks.append(pullback)
@@ -248,7 +206,7 @@ def _make_step(mesh, optimizer, shards, temperature, crop, flip, decay):
     z_S2bD = jax.lax.all_gather(jnp.stack(outs), devices.AXIS, tiled=True)
     z_2BD = z_S2bD.swapaxes(0, 1).reshape(2, -1, z_S2bD.shape[-1])
     alive = step >= 0
-    loss, slope = devices.fence(jax.value_and_grad(partial(contrastive_loss, temperature=temperature)), z_2BD,
+    loss, slope = devices.fence(jax.value_and_grad(partial(network.contrastive_loss, temperature=temperature)), z_2BD,
                                 alive=alive)
     slope = slope.reshape(2, shards, -1, slope.shape[-1]).swapaxes(0, 1)
     slope = jax.lax.dynamic_slice_in_dim(slope, first, local)
@@ -266,20 +224,3 @@ def _update(optimizer, shards, decay, state, grads, moments):
   updates, optimizer_state = optimizer.update(grads, state['optimizer'], state['params'])
   stats = jax.tree.map(lambda a, m: decay * a + (1 - decay) * m / shards, state['stats'], moments)
   return state | {'params': optax.apply_updates(state['params'], updates), 'stats': stats, 'optimizer': optimizer_state}
-
-
-def _batch_norm(layer, x, moments):
-  """Normalise over all but the last axis, by the given (mean, mean square) or the batch's own, which it returns."""
-  if moments is None:
-    axes = tuple(range(x.ndim - 1))
-    moments = x.mean(axes), (x * x).mean(axes)
-  mean, square = moments
-  scale = layer['scale'] * jax.lax.rsqrt(jnp.maximum(square - mean * mean, 0) + 1e-5)
-  return x * scale + (layer['bias'] - mean * scale), moments
-
-
-def _halve(x_BHWC):
-  """Mean of 2x2 blocks; an odd side is padded with zeros."""
-  count, height, width, channels = x_BHWC.shape
-  x = jnp.pad(x_BHWC, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
-  return x.reshape(count, -(-height // 2), 2, -(-width // 2), 2, channels).mean((2, 4))

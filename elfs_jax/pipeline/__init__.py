@@ -17,12 +17,9 @@ from ml_collections import ConfigDict
 from elfs_jax import checks, copies, data, neighbors, outcome, select
 from elfs_jax import config as config_lib
 from elfs_jax.budget import budget_count, reserve_count
-from elfs_jax.pipeline import steps
+from elfs_jax.pipeline import learn, steps
 from elfs_jax.report import words
 from elfs_jax.runtime import handed, stages, store
-from elfs_jax.runtime.stages import stage
-
-NEIGHBORS = 50  # In the graph, where there are so many.
 
 
 class Selection(NamedTuple):
@@ -105,7 +102,7 @@ def select_from(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path
 def embeddings_of(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
                   progress: Callable | None = None) -> tuple[np.ndarray, str, Callable | None]:
   """The embedding stage alone, as in `select_from`. Returns: `embeddings`, `embedding` and `scale` of `Selection`."""
-  return steps.embeddings_of(_run_of(dataset, config, workdir, say, progress), config, dataset)
+  return steps.embeddings_of(_run_of(dataset, config, workdir, say, progress), config, dataset)[:3]
 
 
 def first_missing(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path,
@@ -163,12 +160,9 @@ def _choose(run, config, dataset):
   store.claim(run.workdir, source, settings)
   if run.last is None:
     store.write_holdout(run.workdir, dataset.holdout, dataset.root, config.data.root_url)
-  embeddings, method, scale = steps.embeddings_of(run, config, dataset)
-  k = config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
-  graph = neighbors.Graph(**stage(run, 'neighbors', neighbors.graph, embeddings=embeddings, k=k))
-  pseudo_labels, num_classes = steps.clusters_of(run, config, embeddings, graph.indices)
-  scores = steps.scores_of(run, config, dataset, embeddings, pseudo_labels, num_classes)
-  difficulty = select.difficulty(scores, config.select.score, seed=config.seed)
+  learned = learn.learn(run, config, dataset)
+  embeddings, graph, pseudo_labels = learned.embedded.embeddings, learned.graph, learned.pseudo_labels
+  difficulty = select.difficulty(learned.scores, config.select.score, seed=config.seed)
   found = steps.copies_of(run, dataset, embeddings)
   count = len(found) - len(np.unique(found))
   groups = found if count and config.select.duplicates == 'one' else ()
@@ -177,9 +171,12 @@ def _choose(run, config, dataset):
   key = handed.key_of(settings, dataset.ids, dataset.labelled, dataset.identity if dataset.root is None else None)
   before = handed.read(run.workdir, key, dataset.ids, config.select.beta) or handed.Handed(found[:0], None, budget)
   # The judge grades what will be labelled in all, as if none of it were yet.
-  judged_with = functools.partial(steps.beta_of, run, config, embeddings, candidates._replace(labelled=()), num_classes,
-                                  budget + len(dataset.labelled))
-  asked, judged = judged_with(None if budget == before.searched else before.beta)
+  judged_with = functools.partial(steps.beta_of, run, config, embeddings, candidates._replace(labelled=()),
+                                  learned.num_classes, budget + len(dataset.labelled))
+  if config.select.beta == 'auto' and learned.beta is not None:
+    asked, judged = learned.beta, None
+  else:
+    asked, judged = judged_with(None if budget == before.searched else before.beta)
   if before.beta not in (None, asked):  # Files came or went, and the judge would now take another.
     asked, judged = judged_with(before.beta)
   indices, reserve = select.choose_on(before.rows, config.select.method, candidates, budget, asked, seed=config.seed,
@@ -192,12 +189,13 @@ def _choose(run, config, dataset):
   chosen_copies = len(indices) - len(np.setdiff1d(found[indices], found[dataset.labelled]))
   if count:
     run.say(words.copies(len(found), count, len(indices), chosen_copies, config.select.duplicates))
-  chosen = Selection(indices, reserve, embeddings, method, scale, graph, num_classes, pseudo_labels, scores, difficulty,
-                     beta, judged, groups, found,
+  chosen = Selection(indices, reserve, *learned.embedded[:3], graph, learned.num_classes, pseudo_labels,
+                     learned.scores, difficulty, beta, judged, groups, found,
                      select.standing(candidates, embeddings, indices, reserve, beta), (count, chosen_copies))
   choice = {'key': key, 'asked': config.select.beta, 'beta': asked, 'searched': before.searched}
   replaced = store.write(run.workdir, source, settings, choice=choice, indices=indices, embeddings=embeddings,
-                         pseudo_labels=pseudo_labels, scores=scores, skipped=dataset.skipped, root=dataset.root,
+                         pseudo_labels=pseudo_labels, scores=learned.scores, skipped=dataset.skipped, root=dataset.root,
                          lists=lambda: outcome.lists_of(config, dataset, chosen))
+  learn.keep(run, config, dataset, learned, asked if config.select.beta == 'auto' else None)
   run.say(words.written(run.workdir, dataset.skipped, replaced))
   return chosen

@@ -1,5 +1,7 @@
 """Each step up to the coreset: which of the settings go to which stage, and what is said of it."""
 import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -21,15 +23,21 @@ def shards_of(config: ConfigDict, dataset: data.Dataset) -> int:
   return recipes.shards(config.mesh.shards, len(dataset.ids))
 
 
-def embeddings_of(run, config, dataset):
-  """Embeddings float32 [N,D], the method that made them, and what does the same to further rows of given ones."""
+class Embedded(NamedTuple):
+  """The embeddings of all N examples."""
+  embeddings: np.ndarray           # float32 [N, D]
+  method: str                      # that made them
+  scale: Callable | None           # of given ones: rows [M, E], as given -> float32 [M, D], as `embeddings` are
+  learned: dict[str, np.ndarray]   # what embeds further examples
+
+
+def embeddings_of(run, config, dataset) -> Embedded:
+  """The embedding stages: of the user's own embeddings, or of images by the best of the encoders that are asked."""
   if dataset.embeddings is not None:
     return _given(run, config, dataset)
   method = config.embed.method
-  given = {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': shards_of(config, dataset),
-           'neighbors': stages.on_lead(_nearest), 'count': len(dataset.ids),
-           'pixels': Known(dataset.pixels, dataset.identity)}
-  found, scores = {}, {}
+  given = given_to_encoders(run, config, dataset)
+  found, learned, scores = {}, {}, {}
   names, why = (method,), 'as it was asked for'
   if method == 'auto':
     names, why = encoders.candidates(dataset.images, dataset.root)
@@ -40,14 +48,24 @@ def embeddings_of(run, config, dataset):
       run.say(licence)
     function = table.load(encoder.function)
     arguments = table.accepted(function, config.embed, given | {'name': name})
-    found[name] = stage(run, f'embed_{name}', function, **arguments)
+    made = stage(run, f'embed_{name}', function, version=encoder.version, **arguments)
     if not encoder.scaled:
-      found[name] = _scaled(run, config, name, found[name])['embeddings']
+      made = _scaled(run, config, name, made)
+    made = made if isinstance(made, dict) else {'embeddings': made}
+    found[name] = made['embeddings']
+    learned[name] = {part: array for part, array in made.items() if part not in ('embeddings', 'scaling', 'agreements')}
   if len(found) > 1:
     scores = stage(run, 'embed', embed.consistencies, candidates=found, seed=config.seed)
   best = max(found, key=lambda name: scores.get(name, 0))
   run.say(words.embedding(best, found[best].shape[1], scores))
-  return found[best], best, None
+  return Embedded(found[best], best, None, learned[best])
+
+
+def given_to_encoders(run, config, dataset):
+  """What the functions of encoders may ask for, as `encoders` says."""
+  return {'images': Known(dataset.images, dataset.identity), 'seed': config.seed, 'shards': shards_of(config, dataset),
+          'neighbors': stages.on_lead(_nearest), 'count': len(dataset.ids),
+          'pixels': Known(dataset.pixels, dataset.identity)}
 
 
 def _given(run, config, dataset):
@@ -55,13 +73,23 @@ def _given(run, config, dataset):
   embeddings = dataset.embeddings
   run.say(words.embedding('given', embeddings.shape[1], {}))
   if config.embed.method == 'given':
-    return embeddings, 'given', lambda rows: rows
+    return Embedded(embeddings, 'given', scale_of({}), {})
   tamed, kept, said = stages.on_each(lambda: scaling.tamed(embeddings, config.embed.wide))
   for line in said:
     run.say(line)
   made = _scaled(run, config, 'given', tamed if said else Known(embeddings, dataset.identity))
-  transform = scaling.Transform(made['mean'], made.get('weights'), made.get('radius'))
-  return made['embeddings'], 'given', lambda rows: transform(rows[:, kept])
+  learned = {'kept': kept} | {name: made[name] for name in ('mean', 'weights', 'radius') if name in made}
+  return Embedded(made['embeddings'], 'given', scale_of(learned), learned)
+
+
+def transform_of(learned: Mapping[str, np.ndarray]) -> scaling.Transform:
+  """What scales features as those were from which it was learned."""
+  return scaling.Transform(learned['mean'], learned.get('weights'), learned.get('radius'))
+
+
+def scale_of(learned: Mapping[str, np.ndarray]) -> Callable:
+  """What does to further rows, as they were given, what was done to given embeddings."""
+  return (lambda rows: transform_of(learned)(rows[:, learned['kept']])) if learned else lambda rows: rows
 
 
 def _scaled(run, config, name, features):

@@ -29,13 +29,14 @@ def of(config: ConfigDict, workdir: pathlib.Path) -> str:
 
   Raises: FileNotFoundError or ValueError, as the run would before any work.
   """
-  workdir, undecoded = pathlib.Path(workdir), 0
+  workdir, undecoded, fresh = pathlib.Path(workdir), 0, []
   try:
     dataset, decoded = pipeline.read_data(config, workdir, dry=True), True
   except files.Undecoded as left:
-    dataset, decoded, undecoded = _stand_in(left, config), False, left.size
+    dataset, decoded, undecoded, fresh = _stand_in(left, config), False, left.size, left.left
   pipeline.check(dataset, config)
-  stages = order(config, dataset)
+  added = pipeline.learn.added(config, workdir, dataset.ids, fresh)
+  stages = order(config, dataset) if added is None else order_of_added(config, dataset, added)
   before = [name for name in stages if not name.startswith('evaluate')]  # What depends on the choice itself.
   missing = pipeline.first_missing(dataset, config, workdir, before) if decoded else before[0]
   if missing is not None:
@@ -43,7 +44,7 @@ def of(config: ConfigDict, workdir: pathlib.Path) -> str:
   else:
     reused = stages if _ended(config, workdir) else before
   names = ['read', *stages] if dataset.decode is not None or not decoded else stages
-  return _text(names, ['read'] * decoded + reused, _job(dataset, config, undecoded),
+  return _text(names, ['read'] * decoded + reused, _job(dataset, config, undecoded, added),
                rates.read(machine()), f'{workdir}: {len(dataset.ids):,} examples')
 
 
@@ -90,11 +91,19 @@ def order(config: ConfigDict, dataset: data.Dataset) -> list[str]:
   return found
 
 
+def order_of_added(config: ConfigDict, dataset: data.Dataset, added: int) -> list[str]:
+  """As `order`, of a run that adds so many examples to what an earlier one knew."""
+  scaled = dataset.embeddings is None and added
+  return ['embed_added'] * bool(scaled) + ['neighbors', 'copies'] + [
+      name for name in order(config, dataset) if name.startswith('evaluate')]
+
+
 def _stand_in(left, config):
   """A data set as large as the one that is not decoded yet. Its images may turn out to be grey."""
-  images = np.broadcast_to(np.arange(left.shape[2], dtype=np.uint8), (left.count, *left.shape))
-  labels = None if config.data.labels is None else np.zeros(left.count, np.int32)
-  return data.Dataset(images, [str(i) for i in range(left.count)], labels, root=config.data.path)
+  count = len(left.names)
+  images = np.broadcast_to(np.arange(left.shape[2], dtype=np.uint8), (count, *left.shape))
+  labels = None if config.data.labels is None else np.zeros(count, np.int32)
+  return data.Dataset(images, left.names, labels, root=config.data.path)
 
 
 def _ended(config, workdir):
@@ -107,16 +116,16 @@ def _ended(config, workdir):
   return 'accuracy' in metrics and json.loads(config.to_json()).items() <= settings.items()
 
 
-def _job(dataset, config, undecoded):
+def _job(dataset, config, undecoded, added=None):
   shape = (0, 0, 0) if dataset.images is None else dataset.images.shape[1:]
   width = GUESSED_WIDTH if dataset.embeddings is None else min(dataset.embeddings.shape[1], 256)
   has_images = dataset.images is not None
   networks = []
   for section, default in (('proxy', select.METHODS[config.select.method].network), ('evaluate', 'small')):
     networks.append(recipes.with_network(config[section], default if has_images else 'mlp')['network'])
-  return costs.Job(len(dataset.ids), shape[0] * shape[1], shape[2], undecoded, width,
+  return costs.Job(len(dataset.ids), added or 0, shape[0] * shape[1], shape[2], undecoded, width,
                    config.cluster.num_classes or GUESSED_CLASSES,
-                   config.neighbors.k or min(pipeline.NEIGHBORS, len(dataset.ids) - 1), config, *networks)
+                   config.neighbors.k or min(pipeline.learn.NEIGHBORS, len(dataset.ids) - 1), config, *networks)
 
 
 def _text(names, reused, job, known, title):

@@ -20,6 +20,7 @@ BYTES_PER_BYTE = 80       # Of a compressed picture that is decoded.
 class Job(NamedTuple):
   """A run's data and settings."""
   n: int
+  added: int             # of them to embed alone, where the others are known
   side: int              # pixels of an image, H times W; 0 without images
   channels: int
   bytes: int             # of files to decode
@@ -129,6 +130,7 @@ COSTS = {
     'read': _read,
     'embed_pca': _pca,
     'embed_self_supervised': _self_supervised,
+    'embed_added': lambda job: (5 + 0.045 * job.added, 2 * COMPILED + 4 * job.n * 1000),
     'embed_': lambda job: (5 + 0.045 * job.n, 2 * COMPILED + 4 * job.n * 1000),  # A pretrained one.
     'embed': lambda job: (0.5 + 3e-5 * job.n, 8 * job.n * job.width),
     'scale': lambda job: (0.2 + 1e-7 * job.n * job.width, 16 * job.n * job.width),

@@ -6,6 +6,7 @@ from typing import Any
 COLUMNS = ('trained on', 'examples', 'mean', 'spread', '95 % interval')
 BASIS = ('the 95 % range, on clusterings that the choice did not use: for images like these and a classifier on their '
          'embeddings')
+ANEW = 'another --workdir computes all anew'
 ROWS = (('coreset', '{} coreset'), ('random', 'random subset'), ('everything', 'everything'))
 
 
@@ -50,6 +51,25 @@ def choice(count: int, n: int, how: Any, beta: float | None, judged: Mapping[str
   """What was chosen and how; where the judge found the beta, its table."""
   line = f'[select] {count} of {n} by {how.method} of {how.score}' + (f', beta {beta:g}' if beta is not None else '')
   return line if judged is None else f'{line}\n{judgement(judged)}'
+
+
+def change(n: int, new: int, changed: Sequence[str], gone: Sequence[str], few: bool) -> str:
+  """What came, changed or left since an earlier run in the workdir, and what follows.
+
+  Args: new: how many of the n are new or changed; changed, gone: ids; few: whether what is known is added to.
+  """
+  said = [f'{count:,} {what}' + (f' (such as {names[0]!r})' if names else '') for count, what, names in
+          ((new - len(changed), 'new', ()), (len(changed), 'changed', changed), (len(gone), 'gone', gone)) if count]
+  line = f'since the last run, of {n:,}: {", ".join(said)}'
+  if not few:
+    return f'{line}; with more than a fifth new or gone since all was computed, all is computed anew'
+  what = '; what is new is embedded alone, and takes clusters and scores from its neighbours' * (new > 0)
+  return f'{line}{what}; {ANEW}'
+
+
+def came(n: int, count: int) -> str:
+  """That some came in earlier runs since all was computed."""
+  return f'{count:,} of {n:,} came since all was computed, and have clusters and scores from their neighbours; {ANEW}'
 
 
 def begun(rows: int, count: int) -> str:
