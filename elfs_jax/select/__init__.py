@@ -40,7 +40,7 @@ from elfs_jax.select.candidates import Candidates, among, labelled_rows, new_cou
 from elfs_jax.select.cover import BALANCE, choose_coverage, class_weights, coverage, judge_weights
 from elfs_jax.select.curve import coverage_curve
 from elfs_jax.select.order import break_ties, difficulty, hardness_order
-from elfs_jax.select.origins import bound_at, first
+from elfs_jax.select.origins import bound_at, first, usual_share
 from elfs_jax.select.rivals import badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore
 from elfs_jax.select.standing import STATUSES, Standing, nearest_before, standing
 
@@ -49,7 +49,7 @@ __all__ = [
   'break_ties', 'budget_count', 'choose', 'choose_among', 'choose_on', 'class_weights', 'constants', 'coverage',
   'coverage_curve', 'd2', 'difficulty', 'double_end', 'easiest', 'facility_location', 'floor_count', 'hardest',
   'hardness_order', 'judge_weights', 'k_center', 'nearest_before', 'parse_budget', 'prototypes', 'random', 'room',
-  'standing', 'stratified', 'typiclust', 'with_room', 'zcore']
+  'standing', 'stratified', 'typiclust', 'usual_share', 'with_room', 'zcore']
 
 
 class Method(NamedTuple):

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from elfs_jax.budget import floor_count
 from elfs_jax.select.candidates import Candidates, labelled_rows
 
+USUAL_SHARE = 0.1
+
 
 class Bound:
   """Which groups may give the next one of a choice. Before each call `opened`, after it `take`."""
@@ -51,6 +53,14 @@ class Bound:
       self.open.discard(group)
       if self.left[group]:
         self.waiting[self.has[group]].append(group)
+
+
+def usual_share(origins: ArrayLike) -> float:
+  """The share that a group may have unless the user says: a tenth, or twice an even share where that is more.
+
+  So it keeps a group from filling the choice, and does not make few groups equal. Args: origins: int [N], in 0..G-1.
+  """
+  return min(1.0, max(USUAL_SHARE, 2 / (int(np.max(origins)) + 1)))
 
 
 def bound_at(share: float, total: int) -> int:
