@@ -116,13 +116,13 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
   if isinstance(encoder, str):
     config.embed.method = encoder
   named = group_by is not None and np.ndim(group_by) > 0
+  if named and isinstance(images, (str, os.PathLike)):
+    raise ValueError('group_by= of a folder is a folder level such as 1, or a .csv with the columns id and group')
   if group_by is not None and not named:
     with config.ignore_type():
       config.select.group_by = os.fspath(group_by) if isinstance(group_by, os.PathLike) else _plain(group_by)
   dataset = _dataset(images, embeddings, config, folder)
   if named:
-    if isinstance(images, (str, os.PathLike)):
-      raise ValueError('group_by= of a folder is a folder level such as 1, or a .csv with the columns id and group')
     dataset = data.with_groups(dataset, group_by)
   if callable(encoder):
     dataset = _embedded(dataset, encoder)

@@ -95,6 +95,13 @@ def path() -> Bound:
   return Bound('must be a path', lambda value: value is None or isinstance(value, str), 'path')
 
 
+def level_or_path() -> Bound:
+  """A whole number, a path, or None; which of them fit, the data say."""
+  def holds(value):
+    return value is None or isinstance(value, (numbers.Integral, str)) and not isinstance(value, bool)
+  return Bound('must be a folder level such as 1 or -1, or the path of a .csv', holds, 'open')
+
+
 def described(help: str, bound: Bound) -> list[str]:
   """Lines of help on a field, and on its choices: a line for each that needs words."""
   choices = bound.choices

@@ -2,7 +2,7 @@
 from typing import Any, NamedTuple
 
 from elfs_jax import cluster, data, encoders, select
-from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
+from elfs_jax.bounds import Bound, flag, level_or_path, number, one_of, path, typed, whole, words
 from elfs_jax.data import decode
 from elfs_jax.data.sources import FOLDERS
 from elfs_jax.embed import scaling
@@ -116,7 +116,7 @@ def _fields() -> dict[str, Field]:
                                  one_of(['one', 'keep'])),
       'select.group_by': Field(None, 'what is of one video, patient or the like: a folder level (1: the first folder '
                                'of an image, 2: the first two, -1: the folder that it lies in), or a .csv with a '
-                               'column of ids and a column group', typed()),
+                               'column of ids and a column group', level_or_path()),
       'select.group_share': Field(None, 'with group_by: no group gets more than this share of all that is labelled or '
                                   'chosen, as long as others have some left; None: 0.1, or twice an even share if that '
                                   'is more', number(above=0, most=1, none=True)),
