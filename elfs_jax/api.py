@@ -73,8 +73,9 @@ class Coreset:
 
 def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | float | str,
                    num_classes: int | None = None, beta: float | str = 'auto', labelled: Any = None, labels: Any = None,
-                   encoder: str | Callable | None = None, workdir: str | os.PathLike | None = None, seed: int = 0,
-                   verbose: bool = False, config: ConfigDict | None = None) -> Coreset:
+                   encoder: str | Callable | None = None, group_by: Any = None,
+                   workdir: str | os.PathLike | None = None, seed: int = 0, verbose: bool = False,
+                   config: ConfigDict | None = None) -> Coreset:
   """Choose the `budget` examples worth labelling, without any label.
 
   On several hosts (after `jax.distributed.initialize()`) each calls it alike and gets the same.
@@ -94,6 +95,9 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
     encoder: what makes the embeddings of the images: a name of `elfs_jax.encoders.ENCODERS`, such as timm:NAME, in
       place of the config's `embed.method`, or a function from a batch of images, uint8 [B,H,W,Ch], to its embeddings
       [B,D].
+    group_by: what is of one video, patient or the like, of which no more than a share is chosen (the config's
+      `select.group_share`): a folder level or a .csv, as `select.group_by` has them, or but for a folder N names, None
+      for an example that is alone.
     workdir: folder for results (on the first host), reused where nothing changed; default a new temporary folder.
     seed: of everything random; in place of the config's.
     verbose: print what the command prints. Else there is a progress bar alone.
@@ -111,7 +115,15 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
   folder = store.temporary() if workdir is None else pathlib.Path(workdir).expanduser()
   if isinstance(encoder, str):
     config.embed.method = encoder
+  named = group_by is not None and np.ndim(group_by) > 0
+  if named and isinstance(images, (str, os.PathLike)):
+    raise ValueError('group_by= of a folder is a folder level such as 1, or a .csv with the columns id and group')
+  if group_by is not None and not named:
+    with config.ignore_type():
+      config.select.group_by = os.fspath(group_by) if isinstance(group_by, os.PathLike) else _plain(group_by)
   dataset = _dataset(images, embeddings, config, folder)
+  if named:
+    dataset = data.with_groups(dataset, group_by)
   if callable(encoder):
     dataset = _embedded(dataset, encoder)
   if labelled is not None:
@@ -151,10 +163,10 @@ def _dataset(images, embeddings, config, workdir):
     raise ValueError(f'data.labels={config.data.labels!r} goes with a folder: give elfs_jax.data.from_memory(images, '
                      'labels=...) as images')
   config.data.name = 'memory'
-  if isinstance(images, data.Dataset):
-    return images
-  return data.from_memory(images=images, embeddings=embeddings, size=config.data.size, fit=config.data.fit,
-                          progress=progress.bar)
+  if not isinstance(images, data.Dataset):
+    images = data.from_memory(images=images, embeddings=embeddings, size=config.data.size, fit=config.data.fit,
+                              progress=progress.bar)
+  return data.with_groups(images, config.select.group_by)
 
 
 def _embedded(dataset, encoder, batch=256):

@@ -26,19 +26,19 @@ def whole(least: int, most: int = MOST, *, none: bool = False, many: bool = Fals
 
 
 def number(*, least: float = -float('inf'), above: float = -float('inf'), most: float = float('inf'),
-           below: float = float('inf'), many: bool = False) -> Bound:
-  """A finite number in a range, or several of them."""
+           below: float = float('inf'), none: bool = False, many: bool = False) -> Bound:
+  """A finite number in a range, or None where it may be left open, or several of them."""
   def one(value):
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return real and least <= value <= most and above < value < below and abs(value) < float('inf')
   low = f'above {above:g}' if above > -float('inf') else f'{least:g} or more'
   if most < float('inf'):
-    range_words = f'from {least:g} to {most:g}'
+    range_words = f'from {least:g} to {most:g}' if least > -float('inf') else f'{low} and at most {most:g}'
   elif below < float('inf'):
     range_words = f'{low} and below {below:g}'
   else:
     range_words = low
-  return _bound(one, f'a number, {range_words}', f'numbers, {range_words}', False, many)
+  return _bound(one, f'a number, {range_words}', f'numbers, {range_words}', none, many)
 
 
 def _bound(one, singular, plural, none, many):
@@ -93,6 +93,13 @@ def span() -> Bound:
 def path() -> Bound:
   """A path, or None."""
   return Bound('must be a path', lambda value: value is None or isinstance(value, str), 'path')
+
+
+def level_or_path() -> Bound:
+  """A whole number, a path, or None; which of them fit, the data say."""
+  def holds(value):
+    return value is None or isinstance(value, (numbers.Integral, str)) and not isinstance(value, bool)
+  return Bound('must be a folder level such as 1 or -1, or the path of a .csv', holds, 'open')
 
 
 def described(help: str, bound: Bound) -> list[str]:

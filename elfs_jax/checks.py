@@ -18,16 +18,19 @@ LEAST_ROWS = 4  # Of a batch in each logical shard: batch norm sees no more, and
 
 
 def check(config: ConfigDict, n: int, *, has_images: bool, has_embeddings: bool, labelled: int = 0,
-          side: int | None = None) -> None:
+          side: int | None = None, grouped: bool = False) -> None:
   """Refuse settings that n examples, of which some are labelled already, can't meet. Raises: ValueError.
 
-  Args: side: the shorter side of the images in pixels, None without images.
+  Args: side: the shorter side of the images in pixels, None without images; grouped: whether the data have groups.
   """
   config_lib.check(config)
   if n < LEAST_EXAMPLES:
     raise ValueError(f'{n} example{"s" * (n > 1)}: a choice needs at least {LEAST_EXAMPLES} to choose from, bring more')
   _check_embedding(config.embed.method, has_images, has_embeddings)
   _check_choice(config.select, n, labelled)
+  share = config.select.group_share
+  if share is not None and config.select.group_by is None and not grouped:
+    raise ValueError(f'select.group_share={share:g} needs groups: give select.group_by as well, or leave it out')
   for section in ('proxy', 'evaluate'):
     network = config[section].network
     if network is not None and NETWORKS[network].images and not has_images:

@@ -50,10 +50,22 @@ def lists_of(config, dataset, chosen):
   """The texts of coreset.csv and items.csv. Args: chosen: `pipeline.Selection`."""
   stand = chosen.standing
   status = np.array(select.STATUSES)[stand.status].tolist()
+  names = dataset.group_names
   coreset = lists.coreset(ids=dataset.ids, indices=chosen.indices, reserve=chosen.reserve, nearest=stand.nearest,
                           duplicates=stand.duplicates, pseudo_labels=chosen.pseudo_labels, scores=chosen.scores,
-                          root=dataset.root, root_url=config.data.root_url)
-  return coreset, lists.items(ids=dataset.ids, status=status, by=stand.by, skipped=dataset.skipped)
+                          root=dataset.root, root_url=config.data.root_url, groups=names)
+  return coreset, lists.items(ids=dataset.ids, status=status, by=stand.by, skipped=dataset.skipped, groups=names)
+
+
+def groups_of(dataset, chosen):
+  """How many groups there are, and what the fullest has of all that is labelled or chosen; None without groups."""
+  if dataset.group_names is None:
+    return None
+  rows = np.append(dataset.labelled, chosen.indices)
+  has = np.bincount(chosen.origins[rows])
+  name = dataset.group_names[int(np.argmax(chosen.origins == has.argmax()))]
+  return {'count': int(chosen.origins.max()) + 1, 'fullest': name, 'has': int(has.max()), 'of': len(rows),
+          'share': chosen.share, 'bound': select.bound_at(chosen.share, len(rows))}
 
 
 def _facts(run, config, dataset, chosen):
@@ -62,6 +74,7 @@ def _facts(run, config, dataset, chosen):
           'method': config.select.method, 'name': 'ELFS' if method.is_elfs else config.select.method,
           'beta': chosen.beta, 'embedding': chosen.embedding, 'num_classes': chosen.num_classes,
           'copies': chosen.copies[0], 'copies_chosen': chosen.copies[1], 'held_out': len(dataset.holdout),
+          'groups': groups_of(dataset, chosen),
           'class_names': dataset.class_names, 'skipped': len(dataset.skipped),
           'fit': None if dataset.decode is None else dataset.fit,
           'shards': recipes.shards(config.mesh.shards, len(dataset.ids)),
@@ -126,7 +139,7 @@ def _coreset_of(config, dataset, chosen, pool, count):
   """A coreset of the pool alone, chosen as the whole one was."""
   how = config.select
   candidates = select.Candidates(chosen.graph.indices, chosen.graph.similarity, chosen.pseudo_labels, chosen.difficulty,
-                                 groups=chosen.groups)
+                                 groups=chosen.groups, origins=chosen.origins, share=chosen.share)
   return select.choose(how.method, candidates, count, chosen.beta, seed=config.seed, balance=how.balance, rows=pool)
 
 
@@ -167,6 +180,8 @@ def _suspects(dataset, groups):
 
 def _given_in_python(config, dataset):
   """Whether the data were, or a part of them, so that no command brings them again."""
+  if dataset.group_names is not None and config.select.group_by is None:
+    return True
   return config.data.name == 'memory' or (config.data.name == 'folder' and dataset.embeddings is not None) or (
       len(dataset.labelled) > 0 and config.data.labelled is None and config.data.name == 'folder')
 

@@ -107,6 +107,8 @@ def _check(dataset, config):
   if dataset.labels is None or (dataset.labels < 0).any():
     raise ValueError('a benchmark measures accuracy and needs labels of all: give data.labels, or a set that has them')
   config_lib.check(config)
+  if config.select.group_by is not None:
+    raise ValueError('select.group_by goes with a choice, not with a benchmark: leave it out')
   if importlib.util.find_spec('matplotlib') is None:
     raise ValueError("a benchmark draws a figure with matplotlib: pip install -e '.[benchmark]'")
   _check_pool(dataset, config)

@@ -2,7 +2,7 @@
 from typing import Any, NamedTuple
 
 from elfs_jax import cluster, data, encoders, select
-from elfs_jax.bounds import Bound, flag, number, one_of, path, typed, whole, words
+from elfs_jax.bounds import Bound, flag, level_or_path, number, one_of, path, typed, whole, words
 from elfs_jax.data import decode
 from elfs_jax.data.sources import FOLDERS
 from elfs_jax.embed import scaling
@@ -114,6 +114,12 @@ def _fields() -> dict[str, Field]:
                               'for when rare kinds matter as much as common ones', number(least=0, most=1)),
       'select.duplicates': Field('one', 'of exact copies: one may be chosen, or keep: all of them',
                                  one_of(['one', 'keep'])),
+      'select.group_by': Field(None, 'what is of one video, patient or the like: a folder level (1: the first folder '
+                               'of an image, 2: the first two, -1: the folder that it lies in), or a .csv with a '
+                               'column of ids and a column group', level_or_path()),
+      'select.group_share': Field(None, 'with group_by: no group gets more than this share of all that is labelled or '
+                                  'chosen, as long as others have some left; None: 0.1, or twice an even share if that '
+                                  'is more', number(above=0, most=1, none=True)),
       'select.holdout': Field(None, 'so many images are held out first, at random, as a fair test set: they are never '
                               'chosen, and holdout.csv lists them', whole(1, none=True)),
 
@@ -140,7 +146,8 @@ FIELDS = _fields()
 COMMON = (  # What people set, which `--help` shows.
     'seed', 'data.name', 'data.path', 'data.labels', 'data.labelled', 'data.size', 'data.fit', 'data.test',
     'embed.method', 'embed.weights', 'embed.scaling', 'cluster.method', 'cluster.num_classes', 'proxy.network',
-    'select.budget', 'select.method', 'select.beta', 'select.balance', 'select.duplicates', 'evaluate.enabled')
+    'select.budget', 'select.method', 'select.beta', 'select.balance', 'select.duplicates', 'select.group_by',
+    'evaluate.enabled')
 BENCHMARK: dict[str, Field] = {
     'benchmark.rates': Field((0.9, 0.8, 0.7), 'shares pruned', number(above=0, below=1, many=True)),
     'benchmark.methods': Field('all', 'or names, with commas between; a wrong one is answered with the list', words()),

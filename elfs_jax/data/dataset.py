@@ -38,6 +38,7 @@ class Dataset:
   root: str | None = None  # the folder that the ids are paths in, where they are
   test_embeddings: np.ndarray | None = None  # float32 [M,D]
   holdout: list[str] = dataclasses.field(default_factory=list)  # ids of those held out, which are none of the N
+  group_names: list[str] | None = None  # [N], the group that each is of, '' where it is alone; None without groups
   notes: list[str] = dataclasses.field(default_factory=list)  # what a run says of how the data were read
   fit: str = 'crop'  # how `pixels` makes squares of images of another shape, one of `decode.FITS`
   fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for

@@ -78,7 +78,7 @@ def _label_table(path, ids, root):
   if short is not None:
     raise ValueError(f'{path}: row {short + 1} has no label; give every row one')
   labels = [row[column].strip() for row in rows[1:]]
-  others = {i: _cells(rows, i) for i in range(len(header)) if i != column}
+  others = {i: cells(rows, i) for i in range(len(header)) if i != column}
   found = name_column(path, header, others, ids, root)
   if found is None:
     refuse_strange(path, header, others, ids)
@@ -94,7 +94,7 @@ def _hinted(header):
   return [header.index(name) for name in NAME_COLUMNS if name in header]
 
 
-def _cells(rows, column):
+def cells(rows: Sequence[Sequence[str]], column: int) -> list[str]:
   """What stands in a column below the header; '' where a row is too short."""
   return [row[column] if column < len(row) else '' for row in rows[1:]]
 
@@ -147,12 +147,12 @@ def _looks_like_names(title, values):
   return sorted(numbers) != numbers
 
 
-def check_once(path, given: Sequence[str], rows: Sequence[int]) -> None:
+def check_once(path, given: Sequence[str], rows: Sequence[int], what: str = 'label') -> None:
   """Raises: ValueError where two names are those of one example."""
   times = collections.Counter(row for row in rows if row >= 0)
   again = next((name for name, row in zip(given, rows) if times[row] > 1), None)
   if again is not None:
-    raise ValueError(f'{path}: {again!r} stands more than once; give every example one label')
+    raise ValueError(f'{path}: {again!r} stands more than once; give every example one {what}')
 
 
 def parents(ids: Sequence[str] | None, path) -> list[str]:

@@ -40,6 +40,8 @@ class Selection(NamedTuple):
   alike: np.ndarray              # and those of all copies, int32, of whom several may be chosen too.
   standing: select.Standing
   copies: tuple[int, int]        # How many are copies, and how many of those chosen.
+  origins: np.ndarray | tuple    # As `select.Candidates` has them,
+  share: float                   # and the largest share of one.
 
 
 def read_data(config: ConfigDict, workdir: pathlib.Path | None = None, progress: Callable | None = None,
@@ -57,6 +59,7 @@ def read_data(config: ConfigDict, workdir: pathlib.Path | None = None, progress:
       size=settings.size, test=settings.test, value_range=settings.range, max_pixels=settings.max_pixels,
       fit=settings.fit, progress=progress, cache=cache, dry=dry))
   dataset = dataset if labelling is None else labelling(dataset)
+  dataset = stages.on_each(lambda: data.with_groups(dataset, config.select.group_by))
   count, standing = config.select.holdout, [] if workdir is None else store.holdout_in(workdir)
   if count is None and not standing:
     return dataset
@@ -130,7 +133,8 @@ def check(dataset: data.Dataset, config: ConfigDict) -> None:
   """Refuse settings that the data can't meet. Raises: ValueError."""
   checks.check(config, len(dataset.ids), has_images=dataset.images is not None,
                has_embeddings=dataset.embeddings is not None, labelled=len(dataset.labelled),
-               side=None if dataset.images is None else min(dataset.images.shape[1:3]))
+               side=None if dataset.images is None else min(dataset.images.shape[1:3]),
+               grouped=dataset.group_names is not None)
 
 
 @contextlib.contextmanager
@@ -157,6 +161,7 @@ def _choose(run, config, dataset):
   source, settings = _source(config, dataset.identity), json.loads(config.to_json())
   stages.check_same('images or embeddings', dataset.identity)
   stages.check_same('labelled rows', dataset.labelled)
+  stages.check_same('groups', dataset.group_names)
   store.claim(run.workdir, source, settings)
   if run.last is None:
     store.write_holdout(run.workdir, dataset.holdout, dataset.root, config.data.root_url)
@@ -166,9 +171,11 @@ def _choose(run, config, dataset):
   found = steps.copies_of(run, dataset, embeddings)
   count = len(found) - len(np.unique(found))
   groups = found if count and config.select.duplicates == 'one' else ()
-  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled, groups)
+  origins, share = steps.origins_of(config, dataset)
+  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled, groups,
+                                 origins, share)
   budget = budget_count(config.select.budget, len(embeddings))
-  key = handed.key_of(settings, dataset.ids, dataset.labelled, dataset.identity if dataset.root is None else None)
+  key = handed.key_of(settings, dataset.ids, dataset.labelled, steps.given_in_memory(config, dataset))
   before = handed.read(run.workdir, key, dataset.ids, config.select.beta) or handed.Handed(found[:0], None, budget)
   # The judge grades what will be labelled in all, as if none of it were yet.
   judged_with = functools.partial(steps.beta_of, run, config, embeddings, candidates._replace(labelled=()),
@@ -191,7 +198,10 @@ def _choose(run, config, dataset):
     run.say(words.copies(len(found), count, len(indices), chosen_copies, config.select.duplicates))
   chosen = Selection(indices, reserve, *learned.embedded[:3], graph, learned.num_classes, pseudo_labels,
                      learned.scores, difficulty, beta, judged, groups, found,
-                     select.standing(candidates, embeddings, indices, reserve, beta), (count, chosen_copies))
+                     select.standing(candidates, embeddings, indices, reserve, beta), (count, chosen_copies),
+                     origins, share)
+  if dataset.group_names is not None:
+    run.say(f'  {words.groups(outcome.groups_of(dataset, chosen))}')
   choice = {'key': key, 'asked': config.select.beta, 'beta': asked, 'searched': before.searched}
   replaced = store.write(run.workdir, source, settings, choice=choice, indices=indices, embeddings=embeddings,
                          pseudo_labels=pseudo_labels, scores=learned.scores, skipped=dataset.skipped, root=dataset.root,

@@ -107,6 +107,21 @@ def copies_of(run, dataset, embeddings):
                embeddings=embeddings if known else Known(dataset.embeddings, dataset.identity))
 
 
+def origins_of(config, dataset):
+  """The group of each, int32 [N], and the largest share of one; () and 1 without groups."""
+  if dataset.group_names is None:
+    return (), 1.0
+  origins = data.numbered(dataset.group_names)
+  return origins, config.select.group_share or select.usual_share(origins)
+
+
+def given_in_memory(config, dataset):
+  """What of the data no setting and no name of a file tells: the content of arrays, and groups given in Python."""
+  content = dataset.identity if dataset.root is None else None
+  given = dataset.group_names if config.select.group_by is None else None
+  return content if given is None else [content, given]
+
+
 def _nearest(embeddings, k):
   """The k nearest others of each: int32 [N,k]."""
   return neighbors.knn(embeddings, k)[0]

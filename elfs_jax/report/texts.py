@@ -79,6 +79,8 @@ def facts(config: Any, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
            ('seed', str(config.seed)), ('device', f'{metrics["devices"]} x {metrics["device"]}'),
            ('skipped files', str(metrics['skipped'])),
            ('exact copies', f'{metrics["copies"]:,}, {metrics["copies_chosen"]:,} of them chosen')]
+  if metrics.get('groups'):
+    found.append(('groups', words.groups(metrics['groups'])))
   if metrics.get('fit'):
     found.append(('images that are not square', FITS[metrics['fit']]))
   if 'enough' in metrics:

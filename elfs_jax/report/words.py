@@ -88,6 +88,17 @@ def copies(n: int, count: int, chosen: int, copies_chosen: int, duplicates: str)
   return f'{line}; {copies_chosen} of the {chosen} chosen are, since no more than {n - count} are distinct'
 
 
+def groups(found: Mapping[str, Any]) -> str:
+  """How much of all that is labelled or chosen is of one group, and whether its bound gave way."""
+  name = repr(found['fullest']) if found['fullest'] else 'one that is alone'
+  line = (f'of {found["count"]:,} groups {name} has the most, {found["has"]:,} of {found["of"]:,} that are labelled or '
+          f'chosen ({found["has"] / found["of"]:.0%})')
+  if found['has'] > found['bound']:
+    line += (f'; the bound of {found["bound"]:,}, a share of {found["share"]:g}, gave way: too little is left of other '
+             'groups, or so many were labelled')
+  return line
+
+
 def written(workdir: Any, skipped: Sequence, before: str | None) -> str:
   """Where the coreset is, what an earlier one is kept as, and the list of files that could not be read."""
   lines = [f'coreset in {workdir / "coreset.csv"}' + (f'; the one before is kept as {before}' if before else '')]

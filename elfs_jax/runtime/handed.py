@@ -21,11 +21,11 @@ class Handed(NamedTuple):
   searched: int | None   # the budget that this beta was searched for
 
 
-def key_of(settings: Mapping[str, Any], ids: Sequence[str], labelled: np.ndarray, content: str | None) -> str:
+def key_of(settings: Mapping[str, Any], ids: Sequence[str], labelled: np.ndarray, content: Any) -> str:
   """What two choices share if the larger may begin with the smaller: all that decides them but budget and beta.
 
-  Args: settings: the whole config; ids: of all; labelled: int64 [m], rows; content: the data's fingerprint, None where
-    the ids name files, of which some may come and go.
+  Args: settings: the whole config; ids: of all; labelled: int64 [m], rows; content: what else tells the data, such as a
+    fingerprint; None where the ids name files, of which some may come and go.
   """
   parts = {name: {field: value for field, value in part.items() if field not in ASIDE.get(name, ())}
            if isinstance(part, Mapping) else part for name, part in settings.items()

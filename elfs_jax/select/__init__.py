@@ -10,9 +10,10 @@ To add a method, write a file here with a function
   def choose_mine(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> int64 [budget]
 
 which returns distinct rows that are not in `candidates.closed` (labelled already, or copies), in the order in which to
-label, and give it an entry in `METHODS`: the help, the checks and the pipeline read that table. Constants that decide
-what it chooses are further keyword parameters with defaults, so that a result which was kept is made again when one
-changes (`constants`).
+label, no more of one origin than `origins.Bound` lets through (`origins.first` sees to that for an order of all), and
+give it an entry in `METHODS`: the help, the checks and the pipeline read that table. Constants that decide what it
+chooses are further keyword parameters with defaults, so that a result which was kept is made again when one changes
+(`constants`).
 """
 import inspect
 from collections.abc import Callable
@@ -39,15 +40,16 @@ from elfs_jax.select.candidates import Candidates, among, labelled_rows, new_cou
 from elfs_jax.select.cover import BALANCE, choose_coverage, class_weights, coverage, judge_weights
 from elfs_jax.select.curve import coverage_curve
 from elfs_jax.select.order import break_ties, difficulty, hardness_order
+from elfs_jax.select.origins import bound_at, first, usual_share
 from elfs_jax.select.rivals import badge, balanced, d2, facility_location, k_center, prototypes, typiclust, zcore
 from elfs_jax.select.standing import STATUSES, Standing, nearest_before, standing
 
 __all__ = [
-  'BALANCE', 'Candidates', 'METHODS', 'Method', 'STATUSES', 'Standing', 'among', 'badge', 'balanced', 'break_ties',
-  'budget_count', 'choose', 'choose_among', 'choose_on', 'class_weights', 'constants', 'coverage', 'coverage_curve',
-  'd2', 'difficulty', 'double_end', 'easiest', 'facility_location', 'floor_count', 'hardest', 'hardness_order',
-  'judge_weights', 'k_center', 'nearest_before', 'parse_budget', 'prototypes', 'random', 'room', 'standing',
-  'stratified', 'typiclust', 'with_room', 'zcore']
+  'BALANCE', 'Candidates', 'METHODS', 'Method', 'STATUSES', 'Standing', 'among', 'badge', 'balanced', 'bound_at',
+  'break_ties', 'budget_count', 'choose', 'choose_among', 'choose_on', 'class_weights', 'constants', 'coverage',
+  'coverage_curve', 'd2', 'difficulty', 'double_end', 'easiest', 'facility_location', 'floor_count', 'hardest',
+  'hardness_order', 'judge_weights', 'k_center', 'nearest_before', 'parse_budget', 'prototypes', 'random', 'room',
+  'standing', 'stratified', 'typiclust', 'usual_share', 'with_room', 'zcore']
 
 
 class Method(NamedTuple):
@@ -80,9 +82,10 @@ def choose(method: str, candidates: Candidates, budget: int | float | str, beta:
            **constants: Any) -> NDArray[np.int64]:
   """A coreset by a method of `METHODS`, of all N or of some `rows` alone.
 
-  Of a group of copies one is chosen, the first, and none where one is labelled. Where the budget is beyond what is
-  distinct and not among the hardest, the rest are first the hardest, the least hard first, and then copies, chosen in
-  the same way. Where there are no copies that is an error.
+  Of one origin there are no more than its share allows (`origins.Bound`). Of a group of copies one is chosen, the
+  first, and none where one is labelled. Where the budget is beyond what is distinct and not among the hardest, the rest
+  are first the hardest, the least hard first, and then copies, chosen in the same way. Where there are no copies that
+  is an error.
 
   Args:
     method: its name.
@@ -114,14 +117,17 @@ def choose(method: str, candidates: Candidates, budget: int | float | str, beta:
 
 def _with_copies(candidates, count, beta, best):
   """`best` as far as there is room, then what is among the hardest, and of the copies for the rest of the budget."""
-  first = min(count, room(candidates, beta))
-  chosen = best(candidates, first) if first else np.zeros(0, np.int64)
+  most = min(count, room(candidates, beta))
+  chosen = best(candidates, most) if most else np.zeros(0, np.int64)
+  if most == count:
+    return chosen
   order = hardness_order(candidates.difficulty)[::-1]
-  hard = order[~np.isin(order, np.append(candidates.closed, chosen))] if first < count else chosen[:0]
-  chosen = np.append(chosen, hard[:count - first])
+  known = labelled_rows(candidates.labelled, len(order))
+  hard = order[~np.isin(order, np.append(candidates.closed, chosen))]
+  with_chosen = candidates._replace(labelled=np.append(known, chosen))
+  chosen = np.append(chosen, first(with_chosen, hard, min(len(hard), count - most)))
   if len(chosen) == count:
     return chosen
-  known = labelled_rows(candidates.labelled, len(order))
   copies = candidates._replace(labelled=np.append(known, chosen), groups=np.arange(len(order)))
   return np.append(chosen, _with_copies(copies, count - len(chosen), beta, best))
 

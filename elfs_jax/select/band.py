@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elfs_jax.select.candidates import Candidates, choosable, labelled_rows, new_count
+from elfs_jax.select.origins import first
 
 STRATA = 50  # As published.
 
@@ -35,12 +36,7 @@ def stratified(difficulty: ArrayLike, budget: int | float | str, beta: float, *,
   Args and errors as in `double_end`. Returns: int64 [n], hardest first.
   """
   kept, count = choosable(difficulty, budget, beta, labelled)
-  values = np.asarray(difficulty, np.float64)[kept]
-  width = (values[0] - values[-1]) / strata
-  if width == 0:
-    stratum = np.zeros(len(kept), int)
-  else:
-    stratum = np.minimum((values - values[-1]) // width, strata - 1)
+  stratum = _strata(np.asarray(difficulty, np.float64)[kept], strata)
   groups = sorted((np.flatnonzero(stratum == s) for s in range(strata)), key=len)
   rng = np.random.default_rng(seed)
   chosen = []
@@ -50,6 +46,14 @@ def stratified(difficulty: ArrayLike, budget: int | float | str, beta: float, *,
     chosen.append(rng.choice(group, take, replace=False))
     left -= take
   return kept[np.sort(np.concatenate(chosen).astype(np.int64))]
+
+
+def _strata(values, strata):
+  """The number of each value's interval, of so many of equal width, the lowest first: int [m]."""
+  width = (values.max() - values.min()) / strata
+  if width == 0:
+    return np.zeros(len(values), int)
+  return np.minimum((values - values.min()) // width, strata - 1).astype(int)
 
 
 def random(n: int, budget: int | float | str, *, seed: int | list[int], labelled: ArrayLike = ()) -> NDArray[np.int64]:
@@ -71,24 +75,37 @@ def easiest(difficulty: ArrayLike, budget: int | float | str, *, labelled: Array
 
 
 # The same with the signature that `select.METHODS` asks for, in the order in which to label. To them copies are like
-# rows that have labels.
+# rows that have labels. Of a group that is full (`origins.Bound`) they take no more, and go on to the next.
 
 def choose_double_end(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
-  return double_end(candidates.difficulty, budget, beta, labelled=candidates.closed)
+  return first(candidates, *choosable(candidates.difficulty, budget, beta, candidates.closed))
 
 
 def choose_stratified(candidates: Candidates, budget: int, beta: float | None, *, seed, balance,
                       strata: int = STRATA) -> NDArray[np.int64]:
-  return stratified(candidates.difficulty, budget, beta, strata=strata, seed=seed, labelled=candidates.closed)
+  if not len(candidates.origins):
+    return stratified(candidates.difficulty, budget, beta, strata=strata, seed=seed, labelled=candidates.closed)
+  # One of each stratum in turn, which shares the budget as the published way does, but is an order of all.
+  kept, count = choosable(candidates.difficulty, budget, beta, candidates.closed)
+  shuffled = np.random.default_rng(seed).permutation(len(kept))
+  stratum = _strata(np.asarray(candidates.difficulty, np.float64)[kept[shuffled]], strata)
+  by_stratum = np.argsort(stratum, kind='stable')
+  sizes = np.bincount(stratum)
+  turn = np.empty(len(kept), int)
+  turn[by_stratum] = np.arange(len(kept)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+  return first(candidates, kept[shuffled[np.lexsort((stratum, turn))]], count)
 
 
 def choose_random(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
-  return random(len(candidates.difficulty), budget, seed=seed, labelled=candidates.closed)
+  n = len(candidates.difficulty)
+  count = new_count(budget, n, candidates.closed)
+  return first(candidates, random(n, n - len(candidates.closed), seed=seed, labelled=candidates.closed), count)
 
 
 def choose_hardest(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
-  return hardest(candidates.difficulty, budget, labelled=candidates.closed)
+  return first(candidates, *choosable(candidates.difficulty, budget, 0.0, candidates.closed))
 
 
 def choose_easiest(candidates: Candidates, budget: int, beta: float | None, *, seed, balance) -> NDArray[np.int64]:
-  return easiest(candidates.difficulty, budget, labelled=candidates.closed)[::-1]  # So that each prefix is as easy.
+  left, count = choosable(candidates.difficulty, budget, 0.0, candidates.closed)
+  return first(candidates, left[::-1], count)  # The easiest first, so that each prefix is as easy.

@@ -17,6 +17,8 @@ class Candidates(NamedTuple):
   difficulty: NDArray      # float [N], without ties; higher is harder
   labelled: ArrayLike = () # int [m], rows that have labels already: none of them is chosen
   groups: ArrayLike = ()   # int [N], a number for each group of copies, of which one is chosen; empty: there are none
+  origins: ArrayLike = ()  # int [N], in 0..G-1, the video, patient or the like that each is of; empty: they don't count
+  share: float = 1.0       # none of these gets more than this share of all that are labelled or chosen: `origins.Bound`
 
   @property
   def stand(self) -> NDArray[np.int64]:
@@ -56,7 +58,8 @@ def among(candidates: Candidates, rows: ArrayLike) -> Candidates:
   labelled = place[labelled_rows(candidates.labelled, len(candidates.difficulty))]
   return Candidates(place[candidates.neighbors[rows]], candidates.similarity[rows], candidates.pseudo_labels[rows],
                     candidates.difficulty[rows], labelled[labelled >= 0],
-                    np.asarray(candidates.groups)[rows] if len(candidates.groups) else ())
+                    *(np.asarray(each)[rows] if len(each) else () for each in (candidates.groups, candidates.origins)),
+                    candidates.share)
 
 
 def labelled_rows(labelled: ArrayLike, n: int) -> NDArray[np.int64]:

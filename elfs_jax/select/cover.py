@@ -1,4 +1,5 @@
 """Coverage: the examples that stand for all others, over the graph of neighbours, without the hardest."""
+import collections
 import heapq
 
 import numpy as np
@@ -6,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from elfs_jax.select.candidates import Candidates, choosable, labelled_rows
 from elfs_jax.select.order import hardness_order
+from elfs_jax.select.origins import Bound
 
 BALANCE = 0.25  # How much rare pseudo-classes count beyond their number, unless the user says: `class_weights`.
 LEAST_SHARE = 0.5  # A group gets at least this part of what a random choice would give it, at any time.
@@ -15,8 +17,8 @@ DIGITS = 9  # Two that have only each other gain the same in `greedy_cover`, wha
 
 def coverage(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike, budget: int | float | str,
              beta: float, *, weight: ArrayLike | None = None, groups: ArrayLike | None = None,
-             labelled: ArrayLike = (), copies: ArrayLike = (), least_share: float = LEAST_SHARE,
-             least_slack: float = LEAST_SLACK) -> NDArray[np.int64]:
+             labelled: ArrayLike = (), copies: ArrayLike = (), origins: ArrayLike = (), most_share: float = 1.0,
+             least_share: float = LEAST_SHARE, least_slack: float = LEAST_SLACK) -> NDArray[np.int64]:
   """Choose what covers everything, but none of the hardest.
 
   Ours, not published: `double_end` fixes how hard the examples are, and this lets none of them stand for another. It
@@ -41,6 +43,8 @@ def coverage(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike,
     groups: int [N], the groups, such as pseudo-classes; default one for all.
     labelled: int [m], rows that are labelled already, in any order.
     copies: int [c], rows that may not be chosen either, but are to be covered like the rest.
+    origins: int [N], in 0..G-1, the video, patient or the like that each is of, none of which gets more than
+      `most_share` of what is labelled or chosen so far (`origins.Bound`); default they don't count.
     least_share, least_slack: as above, from 0 to 1.
   Returns: int64 [n], in the order in which to label, best first. Raises: as `double_end`, and ValueError for shapes
     that do not fit.
@@ -56,11 +60,15 @@ def coverage(neighbors: ArrayLike, similarity: ArrayLike, difficulty: ArrayLike,
   groups = np.zeros(n, int) if groups is None else np.asarray(groups)
   if groups.shape != order.shape:
     raise ValueError(f'groups must be [N] with N={n}, got shape {groups.shape}')
+  origins = np.asarray(origins if len(origins) else np.zeros(n, int))
+  if origins.shape != order.shape:
+    raise ValueError(f'origins must be [N] with N={n}, got shape {origins.shape}')
   _, groups, sizes = np.unique(groups, return_inverse=True, return_counts=True)
   known = labelled_rows(labelled, n)
   floor = floors(similarity, least_slack)
   shares = least_share * sizes / n
-  return greedy_cover(neighbors, similarity, floor, free, known, np.argsort(order), weight, count, groups, shares)
+  return greedy_cover(neighbors, similarity, floor, free, known, np.argsort(order), weight, count, groups, shares,
+                      origins, Bound(origins, free, known, most_share))
 
 
 def floors(similarity: ArrayLike, least_slack: float = LEAST_SLACK) -> NDArray[np.float64]:
@@ -74,8 +82,8 @@ def choose_coverage(candidates: Candidates, budget: int, beta: float | None, *, 
   """`coverage` with the signature that `select.METHODS` asks for; the groups are the pseudo-classes."""
   return coverage(candidates.neighbors, candidates.similarity, candidates.difficulty, budget, beta,
                   weight=class_weights(candidates.pseudo_labels, balance), groups=candidates.pseudo_labels,
-                  labelled=candidates.labelled, copies=candidates.copies, least_share=least_share,
-                  least_slack=least_slack)
+                  labelled=candidates.labelled, copies=candidates.copies, origins=candidates.origins,
+                  most_share=candidates.share, least_share=least_share, least_slack=least_slack)
 
 
 def class_weights(pseudo_labels: ArrayLike, balance: float = BALANCE) -> NDArray[np.float64]:
@@ -100,7 +108,8 @@ def judge_weights(pseudo_labels: ArrayLike, balance: float, *, alike: float = BA
   return class_weights(pseudo_labels, max(0.0, (balance - alike) / (1 - alike)))
 
 
-def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count, groups, shares) -> NDArray[np.int64]:
+def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count, groups, shares, origins,
+                 bound) -> NDArray[np.int64]:
   """Facility location where only neighbours cover: the `count` best by lazy greedy, ties to the lower rank.
 
   Args:
@@ -115,6 +124,7 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
     groups: int [N], in 0..G-1.
     shares: float [G], the part of all that are chosen, known ones too, which a group gets at least: where one has fewer
       and any are free, the best of such groups is chosen.
+    origins: int [N]; bound: `Bound` of them, which comes before the shares.
   Returns: int64 [count], in the order of choice. See `coverage` for what is maximised.
   """
   n = len(neighbors)
@@ -125,39 +135,55 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
   # Gains only fall, so one of an earlier moment is an upper bound. `exact_at` says when a row's gain was last exact:
   # with so many chosen. These gains are those before anything is chosen, so with rows known none is exact yet.
   exact_at = np.full(n, -1 if len(known) else 0)
-  # A heap of all, and one of each group for when it lacks; what one of them chose or made exact, the others find out.
-  everything = sorted((-gain[j], rank[j], j) for j in free.tolist())  # Sorted lists are heaps.
-  of_group = [[] for _ in shares]
-  for entry in everything:
-    of_group[groups[entry[2]]].append(entry)
-  taken, chosen = np.zeros(n, bool), []
+  # A heap of the rows of each group and origin; and of these heaps' best, one for all and one for each group, for when
+  # it lacks. What one of them found out the others see when they come to it.
+  cells = collections.defaultdict(list)
+  for entry in sorted((-gain[j], rank[j], j) for j in free.tolist()):  # Sorted lists are heaps.
+    cells[groups[entry[2]], origins[entry[2]]].append(entry)
+  everything, of_group = [], [[] for _ in shares]
+  for cell, rows in sorted(cells.items(), key=lambda item: item[1][0]):
+    everything.append((rows[0], cell))
+    of_group[cell[0]].append((rows[0], cell))
+  taken, chosen, aside = np.zeros(n, bool), [], collections.defaultdict(list)
 
   def lead(heap):
-    """The entry that leads a heap, exact: no other in it gains more."""
-    while True:
-      j = heap[0][2]
-      rows = slice(ends[j], ends[j + 1])
-      if taken[j]:
+    """The entry that leads a heap, exact: no other in it gains more. None where all of it is at its bound."""
+    while heap:
+      entry, cell = heap[0]
+      rows = cells[cell]
+      while rows and taken[rows[0][2]]:
+        heapq.heappop(rows)
+      if not rows:
         heapq.heappop(heap)
-      elif exact_at[j] == len(chosen):
-        return heap[0]
+      elif cell[1] not in bound.open:
+        aside[cell[1]].append((heap, heapq.heappop(heap)))
+      elif rows[0] != entry:
+        heapq.heapreplace(heap, (rows[0], cell))
+      elif exact_at[entry[2]] == len(chosen):
+        return entry
       else:
-        left = float(np.maximum(value[rows] - cover[covered[rows]], 0).sum())
-        heapq.heapreplace(heap, (-round(left, DIGITS), rank[j], j))
+        j = entry[2]
+        of_row = slice(ends[j], ends[j + 1])
+        left = float(np.maximum(value[of_row] - cover[covered[of_row]], 0).sum())
+        heapq.heapreplace(rows, (-round(left, DIGITS), rank[j], j))
         exact_at[j] = len(chosen)
 
   has = np.bincount(groups[known], minlength=len(shares))
   left = np.bincount(groups[free], minlength=len(shares))
   while len(chosen) < count:
+    for origin in bound.opened():
+      for heap, entry in aside.pop(origin, []):
+        heapq.heappush(heap, entry)
     least = np.floor(shares * (len(known) + len(chosen) + 1) + 1e-9)
-    lacking = np.flatnonzero((has < least) & (left > 0))
-    j = min(lead(of_group[g]) for g in lacking)[2] if len(lacking) else lead(everything)[2]
+    lacking = [lead(of_group[g]) for g in np.flatnonzero((has < least) & (left > 0))]
+    _, _, j = min(filter(None, lacking), default=None) or lead(everything)
     rows = slice(ends[j], ends[j + 1])
     cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
     taken[j] = True
     chosen.append(j)
     has[groups[j]] += 1
     left[groups[j]] -= 1
+    bound.take(origins[j])
   return np.array(chosen, np.int64)
 
 
