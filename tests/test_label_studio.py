@@ -7,19 +7,22 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from xml.sax.saxutils import quoteattr
 
 import pytest
 from test_export import workdir  # noqa: F401 (a fixture)
 
 from elfs_jax import export
+from elfs_jax.data import labelled
 
 TOKEN = '0123456789abcdef0123456789abcdef01234567'
 
 
-def call(server, path, data=None):
+def call(server, path, data=None, method=None):
   """Status and content of an answer; JSON where it is."""
   request = urllib.request.Request(server + path, None if data is None else json.dumps(data).encode(),
-                                   {'Authorization': f'Token {TOKEN}', 'Content-Type': 'application/json'})
+                                   {'Authorization': f'Token {TOKEN}', 'Content-Type': 'application/json'},
+                                   method=method)
   with urllib.request.urlopen(request, timeout=60) as answer:
     content = answer.read()
     return answer.status, json.loads(content) if 'json' in answer.headers['Content-Type'] else content
@@ -74,3 +77,21 @@ def test_a_real_label_studio_imports_the_tasks_and_serves_each_image(workdir, tm
   for task in tasks:
     status, content = call(server, task['data']['image'])
     assert status == 200 and content == (tmp_path / 'pictures' / task['data']['id']).read_bytes()
+
+  # And back: what is labelled there is read as it was labelled, from each format that it exports.
+  kinds = {'ü.png': 'cat', 'd,e.png': 'a, "b"'}
+  view = view.replace('<Choices', '<Choices allowNested="false"').replace(
+      '</Choices>', ''.join(f'<Choice value={quoteattr(kind)}/>' for kind in kinds.values()) + '</Choices>')
+  call(server, f'/api/projects/{number}', {'label_config': view}, 'PATCH')
+  for task in tasks:
+    if task['data']['id'] in kinds:
+      choice = {'from_name': 'label', 'to_name': 'image', 'type': 'choices',
+                'value': {'choices': [kinds[task['data']['id']]]}}
+      call(server, f'/api/tasks/{task["id"]}/annotations', {'result': [choice]})
+  ids = ['ü.png', 'sub/a b.png', 'd,e.png']
+  for kind in ('JSON', 'JSON_MIN', 'CSV'):
+    _, content = call(server, f'/api/projects/{number}/export?exportType={kind}')
+    exported = tmp_path / f'labels.{kind}'
+    exported.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    found = labelled.read(exported, ids, str(tmp_path / 'pictures'))
+    assert {ids[row]: label for row, label in zip(found.rows, found.labels, strict=True)} == kinds, kind
