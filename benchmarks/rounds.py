@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import app, flags
-from scipy import special, stats
+from scipy import stats
 
 from elfs_jax import cluster, config, data, embed, encoders, evaluate, judge, neighbors, proxy, select
 from elfs_jax.embed import scaling
-from elfs_jax.rounds import enough
+from elfs_jax.rounds import enough, unsure
 from elfs_jax.runtime import mesh
 from elfs_jax.training import recipe as recipes
 from elfs_jax.vectors import unit_rows
@@ -32,7 +32,6 @@ METHODS = flags.DEFINE_list('methods', [], 'Of `LATER`; default all.')
 ROWS = flags.DEFINE_string('rows', None, 'A .csv that rows are added to as they come; what it has is not run again.')
 
 RANDOMS, STARTS, STEPS = 6, 3, 1000
-TEMPERATURES = np.geomspace(0.1, 10, 41)
 
 
 class Pool(NamedTuple):
@@ -226,32 +225,16 @@ def classified(pool, known):
 
 @once
 def uncertainty(pool, known):
-  """1 - the margin of a logistic regression's two best, at the temperature that suits parts left out: float [N]."""
-  from sklearn.linear_model import LogisticRegression
-  from sklearn.model_selection import KFold
-  x, labels = pool.x / pool.x[known].std(), pool.truth[known]
-  classes = np.unique(labels)
-  def logits(train, tests):
-    model = LogisticRegression(max_iter=200).fit(x[known[train]], labels[train])
-    found = np.full((len(tests), len(classes)), -30.0)
-    found[:, np.searchsorted(classes, model.classes_)] = special.log_softmax(model.decision_function(tests), 1)
-    return found
-  left_out = np.empty((len(known), len(classes)))
-  for train, test in KFold(5, shuffle=True, random_state=pool.seed).split(known):
-    left_out[test] = logits(train, x[known[test]])
-  place = np.searchsorted(classes, labels)
-  losses = [-special.log_softmax(left_out / t, 1)[np.arange(len(place)), place].mean() for t in TEMPERATURES]
-  probabilities = special.softmax(logits(np.arange(len(known)), x) / TEMPERATURES[np.argmin(losses)], 1)
-  best = np.sort(probabilities, 1)[:, -2:]
-  return 1 - (best[:, 1] - best[:, 0])
+  return unsure.uncertainty(pool.x, known, pool.truth[known], seed=pool.seed)
 
 
+@once
 def root(pool, known):
-  return np.sqrt(uncertainty(pool, known))
+  return unsure.weights(pool.x, known, pool.truth[known], seed=pool.seed)
 
 
 LATER = {  # What chooses from the second round on; the default chooses the first.
-    'cover': cover,  # As `elfs-jax next` does.
+    'cover': cover,  # Labels count as cover alone.
     'proxy=named': functools.partial(cover, hard=named),
     'proxy=corrected': functools.partial(cover, hard=corrected),
     'groups=corrected': functools.partial(cover, groups=corrected),
@@ -260,7 +243,7 @@ LATER = {  # What chooses from the second round on; the default chooses the firs
     'both=nearest': functools.partial(cover, hard=nearest, groups=nearest),
     'both=classifier': functools.partial(cover, hard=classified, groups=classified),
     'weights=unsure': functools.partial(cover, weigh=uncertainty),
-    'weights=root': functools.partial(cover, weigh=root),
+    'weights=root': functools.partial(cover, weigh=root),  # As `elfs-jax next` does.
     'weights=root groups=classifier': functools.partial(cover, groups=classified, weigh=root),
     'weights=root both=classifier': functools.partial(cover, hard=classified, groups=classified, weigh=root),
     'UHerding': herding,
@@ -283,12 +266,11 @@ def table(rows, total, turns):
   yield '|---' * (len(sets) + 4) + '|'
   yield '| random, right in % | ' + ' | '.join(f'{random[name].mean():.1f}' for name in sets) + ' | | | |'
   for method in [method for method in (*ONCE, *LATER) if all(method in found for found in sets.values())]:
-    gains = [found[method] - (random[name] if method == 'one round' else found['one round'])
-             for name, found in sets.items()]
-    means = np.array([gain.mean() for gain in gains])
-    halves = np.array([stats.t.ppf(0.975, len(gain) - 1) * stats.sem(gain) for gain in gains])
+    beside = random if method == 'one round' else {name: found['one round'] for name, found in sets.items()}
+    gains = np.array([found[method] - beside[name] for name, found in sets.items()])
+    means, half = gains.mean(1), stats.t.ppf(0.975, gains.shape[1] - 1) * stats.sem(gains, 1)
     yield (f'| {method}{", above random" * (method == "one round")} | ' + ' | '.join(f'{mean:+.1f}' for mean in means)
-           + f' | {means.mean():+.2f} +- {stats.sem(means):.2f} | {(means > halves).sum()} | {(means < -halves).sum()} |')
+           + f' | {means.mean():+.2f} +- {stats.sem(means):.2f} | {(means > half).sum()} | {(means < -half).sum()} |')
 
 
 def _by_set(rows):

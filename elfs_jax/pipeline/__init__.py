@@ -88,10 +88,10 @@ def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say
 
 def select_from(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
                 progress: Callable | None = None) -> Selection:
-  """Run every stage up to the coreset and write its artifacts; sees no label.
+  """Run every stage up to the coreset and write its artifacts; sees no label but those that `labelled` has.
 
   Args:
-    dataset: its labels are dropped at the door.
+    dataset: its other labels are dropped at the door.
     config: from `config.get_config()`.
     workdir: a folder for results, made if missing.
     say, progress: how to print a line, and to show progress as progress(iterable, desc=, total=).
@@ -148,8 +148,9 @@ def _started(dataset, config, workdir, say, progress):
 
 
 def _without_labels(dataset):
+  """The data without the labels that no one has paid for yet: those of `labelled` stay."""
   return dataclasses.replace(dataset, labels=None, test_images=None, test_labels=None, class_names=None,
-                             labelled_labels=None, test_embeddings=None)
+                             test_embeddings=None)
 
 
 def _source(config, identity=None):
@@ -159,7 +160,7 @@ def _source(config, identity=None):
 def _choose(run, config, dataset):
   source, settings = _source(config, dataset.identity), json.loads(config.to_json())
   stages.check_same('images or embeddings', dataset.identity)
-  stages.check_same('labelled rows', dataset.labelled)
+  stages.check_same('labelled rows', dataset.labelled, dataset.told[1])
   store.claim(run.workdir, source, settings)
   if run.last is None:
     store.write_holdout(run.workdir, dataset.holdout, dataset.root, config.data.root_url)
@@ -172,13 +173,14 @@ def _choose(run, config, dataset):
   found = steps.copies_of(run, dataset, embeddings)
   count = len(found) - len(np.unique(found))
   groups = found if count and config.select.duplicates == 'one' else ()
-  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled, groups)
+  candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled, groups,
+                                 steps.weight_of(run, config, dataset, embeddings))
   budget = budget_count(config.select.budget, len(embeddings))
   key = handed.key_of(settings, dataset.ids, dataset.labelled, dataset.identity if dataset.root is None else None)
   before = handed.read(run.workdir, key, dataset.ids, config.select.beta) or handed.Handed(found[:0], None, budget)
   # The judge grades what will be labelled in all, as if none of it were yet.
-  judged_with = functools.partial(steps.beta_of, run, config, embeddings, candidates._replace(labelled=()), num_classes,
-                                  budget + len(dataset.labelled))
+  judged_with = functools.partial(steps.beta_of, run, config, embeddings, candidates._replace(labelled=(), weight=()),
+                                  num_classes, budget + len(dataset.labelled))
   asked, judged = judged_with(None if budget == before.searched else before.beta)
   if before.beta not in (None, asked):  # Files came or went, and the judge would now take another.
     asked, judged = judged_with(before.beta)

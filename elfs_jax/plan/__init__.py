@@ -82,6 +82,7 @@ def order(config: ConfigDict, dataset: data.Dataset) -> list[str]:
   found += ['neighbors'] + ['num_classes'] * (config.cluster.num_classes is None)
   method = config.cluster.method
   found += [f'cluster_{name}' for name in (CLUSTERINGS if method == 'auto' else (method,))] + ['proxy', 'copies']
+  found += ['unsure'] * pipeline.steps.uses_labels(config, dataset)
   if select.METHODS[config.select.method].drops_hardest and config.select.beta == 'auto':
     budget = budget_count(config.select.budget, len(dataset.ids)) + len(dataset.labelled)
     found += ['judged_neighbors'] * (len(dataset.ids) > pipeline.steps.JUDGED) + ['clusterings', f'judge_{budget}']

@@ -17,6 +17,7 @@ class Candidates(NamedTuple):
   difficulty: NDArray      # float [N], without ties; higher is harder
   labelled: ArrayLike = () # int [m], rows that have labels already: none of them is chosen
   groups: ArrayLike = ()   # int [N], a number for each group of copies, of which one is chosen; empty: there are none
+  weight: ArrayLike = ()   # float [N], 0 or more, what the cover of each counts; empty: all alike
 
   @property
   def stand(self) -> NDArray[np.int64]:
@@ -56,7 +57,8 @@ def among(candidates: Candidates, rows: ArrayLike) -> Candidates:
   labelled = place[labelled_rows(candidates.labelled, len(candidates.difficulty))]
   return Candidates(place[candidates.neighbors[rows]], candidates.similarity[rows], candidates.pseudo_labels[rows],
                     candidates.difficulty[rows], labelled[labelled >= 0],
-                    np.asarray(candidates.groups)[rows] if len(candidates.groups) else ())
+                    np.asarray(candidates.groups)[rows] if len(candidates.groups) else (),
+                    np.asarray(candidates.weight)[rows] if len(candidates.weight) else ())
 
 
 def labelled_rows(labelled: ArrayLike, n: int) -> NDArray[np.int64]:
