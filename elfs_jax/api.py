@@ -90,8 +90,8 @@ def select_coreset(images: Any = None, *, embeddings: Any = None, budget: int | 
     beta: the fraction of N left out at the hard end, or 'auto' to search it without labels; in place of the config's.
     labelled: examples that are labelled already, as indices or ids, or ids -> labels as a dict, or a file that names
       them, such as the export of a labelling tool. They count as covered and are not chosen; `budget` counts new ones.
-    labels: with `labelled`, their labels, one each, kept with the data. Without, N labels that the choice is compared
-      with random ones by, once it is made. They decide nothing.
+    labels: with `labelled`, their labels, one each; from 20 on what a classifier on them is unsure of counts more.
+      Without, N labels that the choice is compared with random ones by, once it is made. These decide nothing.
     encoder: what makes the embeddings of the images: a name of `elfs_jax.encoders.ENCODERS`, such as timm:NAME, in
       place of the config's `embed.method`, or a function from a batch of images, uint8 [B,H,W,Ch], to its embeddings
       [B,D].

@@ -83,11 +83,9 @@ def _facts(run, config, dataset, chosen):
 
 def _expected(config, dataset, chosen):
   """`enough.Expected` of the labels that there are, of those and the budget, and of all; None without labels."""
-  given = dataset.labelled_labels or []
-  known = np.array([i for i, label in enumerate(given) if label is not None], np.int64)
-  rows, count = np.asarray(dataset.labelled)[known] if len(known) else known, len(known)
-  return enough.forecast(chosen.embeddings[rows], [given[i] for i in known],
-                         [count, count + len(chosen.indices), len(dataset.ids)], seed=config.seed)
+  rows, labels = dataset.told
+  return enough.forecast(chosen.embeddings[rows], labels,
+                         [len(rows), len(rows) + len(chosen.indices), len(dataset.ids)], seed=config.seed)
 
 
 def _quality(labels, known, chosen):

@@ -25,6 +25,21 @@ def test_a_second_round_complements_the_first(tiny, blobs, tmp_path):
     assert set(second.indices) == set(order[15:])
 
 
+def test_their_labels_decide_what_is_next_but_no_first_choice(tiny, blobs, tmp_path):
+  """From 20 labels on what a classifier on them is unsure of counts more; other labels decide nothing."""
+  rows, classes = list(range(0, 60, 2)), blobs[1][0:60:2]
+  def next_of(workdir, **more):
+    return chosen(blobs, tiny, tmp_path / workdir, budget=20, **more).indices.tolist()
+  without = next_of('without', labelled=rows)
+  assert not (tmp_path / 'without/stages/unsure.npz').exists()
+  told = next_of('told', labelled=rows, labels=[f'kind {c}' for c in classes])
+  assert (tmp_path / 'told/stages/unsure.npz').exists() and not set(told) & set(rows)
+  shuffled = next_of('shuffled', labelled=rows, labels=np.random.default_rng(0).permutation(classes).tolist())
+  assert told != without and shuffled != told
+  assert next_of('few', labelled=rows, labels=[str(c) if i < 19 else None for i, c in enumerate(classes)]) == without
+  assert next_of('first') == next_of('compared', labels=blobs[1])
+
+
 @pytest.mark.parametrize('method', ['coverage', 'double_end', 'stratified', 'random', 'hardest', 'easiest'])
 def test_what_is_labelled_is_never_chosen(tiny, blobs, tmp_path, method):
   tiny.update_from_flattened_dict({'select.method': method, 'proxy.network': 'mlp'})

@@ -12,7 +12,8 @@ FILES = {'.'.join(('elfs_jax', *file.relative_to(PACKAGE).with_suffix('').parts)
 STAGES = {'data': ['data'], 'embed': ['embed', 'encoders'], 'encoders': ['embed', 'encoders'],
           'neighbors': ['neighbors'], 'cluster': ['cluster'], 'proxy': ['proxy'], 'select': ['select'],
           'copies': ['copies'], 'judge': ['judge'], 'evaluate': ['evaluate'],
-          'report': ['report'], 'export': ['export'], 'rounds.enough': ['rounds.enough']}
+          'report': ['report'], 'export': ['export'], 'rounds.enough': ['rounds.enough'],
+          'rounds.unsure': ['rounds.unsure']}
 FOUNDATIONS = ['budget', 'bounds', 'connection', 'dynamics', 'scores', 'table', 'training', 'vectors', 'runtime.mesh']
 WRITES = {'export': ['runtime.artifacts']}  # What a stage may use beside them.
 WITHOUT_JAX = ['budget', 'cluster', 'cluster.centroids', 'cluster.merging', 'cluster.quality', 'config',

@@ -90,7 +90,7 @@ def test_two_rounds_after_the_first(folder, tmp_path):
 
 
 def test_the_next_ones_are_what_python_chooses_around_the_same_labels(folder, tmp_path):
-  """And the names of the labels decide nothing."""
+  """And the names of a few labels decide nothing."""
   out = first_round(folder, tmp_path / 'out')
   first = names_in(out)
   (tmp_path / 'labels.json').write_text(studio(folder, first[:8]))
@@ -116,6 +116,7 @@ def test_what_was_labelled_at_the_beginning_stays_so_and_how_many_are_enough(fol
   assert all(status[name] == 'labelled' for name in [*begun, *first]) and not set(held) & set(status)
   found = json.loads((out / 'metrics.json').read_text())['enough']
   assert found['labels'] == 30 and found['counts'] == [30, 34, 54] and found['accuracy'][0] > 0.9
+  assert 'on the 30 labels is unsure count more' in '\n'.join(said)
   assert 'with these 30 labels a classifier on the embeddings is right in about' in '\n'.join(said)
   assert 'how many are enough' in (out / 'report.html').read_text('utf-8')
 

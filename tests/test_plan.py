@@ -168,8 +168,8 @@ def test_every_stage_has_a_cost_that_grows(tiny):
   from elfs_jax.cluster import CLUSTERINGS
   from elfs_jax.encoders import ENCODERS
   names = ['read', *(f'embed_{name}' for name in ENCODERS), 'embed', 'scale_given', 'neighbors', 'num_classes',
-           *(f'cluster_{name}' for name in CLUSTERINGS), 'proxy', 'copies', 'clusterings', 'judge_9',
-           'evaluate_coreset']
+           *(f'cluster_{name}' for name in CLUSTERINGS), 'proxy', 'copies', 'unsure', 'clusterings',
+           'judge_9', 'evaluate_coreset']
   def job(n, **more):
     return costs.Job(n, n // 10, 64 * 64, 3, 10 ** 5 * n, 128, 10, 50, tiny, 'mlp', 'small')._replace(**more)
   for name in names:

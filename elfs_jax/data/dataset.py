@@ -43,6 +43,12 @@ class Dataset:
   fit: str = 'crop'  # how `pixels` makes squares of images of another shape, one of `decode.FITS`
   fingerprints: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)  # of arrays, once asked for
 
+  @property
+  def told(self) -> tuple[np.ndarray, list[str]]:
+    """Those labelled already of which the label is known: rows int64 [k], and their labels."""
+    known = [i for i, label in enumerate(self.labelled_labels or []) if label is not None]
+    return self.labelled[np.array(known, np.int64)], [str(self.labelled_labels[i]) for i in known]
+
   def pixels(self, rows: Sequence[int] | np.ndarray, size: int | None = None, progress: Callable | None = None
              ) -> np.ndarray:
     """The images of some rows, at the size asked for; files are decoded anew, in parallel.

@@ -88,10 +88,10 @@ def run(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say
 
 def select_from(dataset: data.Dataset, config: ConfigDict, workdir: pathlib.Path, *, say: Callable = print,
                 progress: Callable | None = None) -> Selection:
-  """Run every stage up to the coreset and write its artifacts; sees no label.
+  """Run every stage up to the coreset and write its artifacts; sees no label but those that `labelled` has.
 
   Args:
-    dataset: its labels are dropped at the door.
+    dataset: its other labels are dropped at the door.
     config: from `config.get_config()`.
     workdir: a folder for results, made if missing.
     say, progress: how to print a line, and to show progress as progress(iterable, desc=, total=).
@@ -149,8 +149,9 @@ def _started(dataset, config, workdir, say, progress):
 
 
 def _without_labels(dataset):
+  """The data without the labels that no one has paid for yet: those of `labelled` stay."""
   return dataclasses.replace(dataset, labels=None, test_images=None, test_labels=None, class_names=None,
-                             labelled_labels=None, test_embeddings=None)
+                             test_embeddings=None)
 
 
 def _source(config, identity=None):
@@ -160,7 +161,7 @@ def _source(config, identity=None):
 def _choose(run, config, dataset):
   source, settings = _source(config, dataset.identity), json.loads(config.to_json())
   stages.check_same('images or embeddings', dataset.identity)
-  stages.check_same('labelled rows', dataset.labelled)
+  stages.check_same('labelled rows', dataset.labelled, dataset.told[1])
   stages.check_same('groups', dataset.group_names)
   store.claim(run.workdir, source, settings)
   if run.last is None:
@@ -173,12 +174,12 @@ def _choose(run, config, dataset):
   groups = found if count and config.select.duplicates == 'one' else ()
   origins, share = steps.origins_of(config, dataset)
   candidates = select.Candidates(graph.indices, graph.similarity, pseudo_labels, difficulty, dataset.labelled, groups,
-                                 origins, share)
+                                 origins, share, steps.weight_of(run, config, dataset, embeddings))
   budget = budget_count(config.select.budget, len(embeddings))
   key = handed.key_of(settings, dataset.ids, dataset.labelled, steps.given_in_memory(config, dataset))
   before = handed.read(run.workdir, key, dataset.ids, config.select.beta) or handed.Handed(found[:0], None, budget)
   # The judge grades what will be labelled in all, as if none of it were yet.
-  judged_with = functools.partial(steps.beta_of, run, config, embeddings, candidates._replace(labelled=()),
+  judged_with = functools.partial(steps.beta_of, run, config, embeddings, candidates._replace(labelled=(), weight=()),
                                   learned.num_classes, budget + len(dataset.labelled))
   if config.select.beta == 'auto' and learned.beta is not None:
     asked, judged = learned.beta, None

@@ -10,6 +10,7 @@ from elfs_jax import cluster, copies, data, embed, encoders, judge, neighbors, p
 from elfs_jax.budget import floor_count
 from elfs_jax.embed import scaling
 from elfs_jax.report import words
+from elfs_jax.rounds import unsure
 from elfs_jax.runtime import stages
 from elfs_jax.runtime.stages import Known, stage
 from elfs_jax.scores import SCORES
@@ -120,6 +121,22 @@ def given_in_memory(config, dataset):
   content = dataset.identity if dataset.root is None else None
   given = dataset.group_names if config.select.group_by is None else None
   return content if given is None else [content, given]
+
+
+def weight_of(run, config, dataset, embeddings):
+  """What the cover of each counts by the labels that have come back: float32 [N]; () where they say nothing."""
+  rows, labels = dataset.told
+  if not uses_labels(config, dataset):
+    return ()
+  classes = np.unique(labels, return_inverse=True)[1]
+  weight = stage(run, 'unsure', unsure.weights, embeddings=embeddings, rows=rows, classes=classes, seed=config.seed)
+  run.say(words.unsure(len(rows)))
+  return weight
+
+
+def uses_labels(config: ConfigDict, dataset: data.Dataset) -> bool:
+  """Whether the labels that have come back decide what is chosen next."""
+  return select.METHODS[config.select.method].covers and unsure.enough_labels(dataset.told[1])
 
 
 def _nearest(embeddings, k):

@@ -83,6 +83,7 @@ def order(config: ConfigDict, dataset: data.Dataset) -> list[str]:
   found += ['neighbors'] + ['num_classes'] * (config.cluster.num_classes is None)
   method = config.cluster.method
   found += [f'cluster_{name}' for name in (CLUSTERINGS if method == 'auto' else (method,))] + ['proxy', 'copies']
+  found += ['unsure'] * pipeline.steps.uses_labels(config, dataset)
   if select.METHODS[config.select.method].drops_hardest and config.select.beta == 'auto':
     budget = budget_count(config.select.budget, len(dataset.ids)) + len(dataset.labelled)
     found += ['judged_neighbors'] * (len(dataset.ids) > pipeline.steps.JUDGED) + ['clusterings', f'judge_{budget}']
@@ -95,7 +96,7 @@ def order_of_added(config: ConfigDict, dataset: data.Dataset, added: int) -> lis
   """As `order`, of a run that adds so many examples to what an earlier one knew."""
   scaled = dataset.embeddings is None and added
   return ['embed_added'] * bool(scaled) + ['neighbors', 'copies'] + [
-      name for name in order(config, dataset) if name.startswith('evaluate')]
+      name for name in order(config, dataset) if name.startswith(('unsure', 'evaluate'))]
 
 
 def _stand_in(left, config):

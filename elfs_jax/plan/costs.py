@@ -141,6 +141,7 @@ COSTS = {
     'cluster_kmeans': _kmeans,
     'proxy': _proxy,
     'copies': lambda job: (1e-5 * job.n + 2e-9 * job.images, 150 * job.n),
+    'unsure': lambda job: (0.2 + 2e-9 * job.n * job.classes * job.width, 100 * MB + 8 * job.n),
     'judged_neighbors': lambda job: _neighbors(_judged(job)),
     'clusterings': _clusterings,
     'judge': _judge,

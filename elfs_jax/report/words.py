@@ -162,6 +162,11 @@ def forecast(judged: Mapping[str, Any]) -> str:
           f'points more, {gap:+.1f} on average')
 
 
+def unsure(count: int) -> str:
+  """What the labels that have come back do."""
+  return f'  images of which a classifier on the {count:,} labels is unsure count more in the cover'
+
+
 def enough(found: Mapping[str, Any]) -> str:
   """What more labels would bring, by those there are."""
   now, more, every = [f'about {accuracy:.0%} [{100 * low:.0f}, {100 * high:.0f}]' for accuracy, low, high in

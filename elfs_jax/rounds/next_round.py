@@ -1,9 +1,9 @@
 """elfs-jax next WORKDIR --labels=FILE --budget=N
 
 Choose the next N images of a run around the labels that have come back. What is labelled counts as covered and is not
-chosen again. Settings and data are those of the run in WORKDIR, and stages that did not change are reused. The labels
-of all rounds are kept in WORKDIR/labels.csv, so that each round brings its new ones alone. The list of before is kept
-under its date.
+chosen again; with 20 labels or more, images of which a classifier on them is unsure count more. Settings and data are
+those of the run in WORKDIR, and stages that did not change are reused. The labels of all rounds are kept in
+WORKDIR/labels.csv, so that each round brings its new ones alone. The list of before is kept under its date.
 """
 import argparse
 import dataclasses

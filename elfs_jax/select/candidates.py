@@ -19,6 +19,7 @@ class Candidates(NamedTuple):
   groups: ArrayLike = ()   # int [N], a number for each group of copies, of which one is chosen; empty: there are none
   origins: ArrayLike = ()  # int [N], in 0..G-1, the video, patient or the like that each is of; empty: they don't count
   share: float = 1.0       # none of these gets more than this share of all that are labelled or chosen: `origins.Bound`
+  weight: ArrayLike = ()   # float [N], 0 or more, what the cover of each counts; empty: all alike
 
   @property
   def stand(self) -> NDArray[np.int64]:
@@ -59,7 +60,7 @@ def among(candidates: Candidates, rows: ArrayLike) -> Candidates:
   return Candidates(place[candidates.neighbors[rows]], candidates.similarity[rows], candidates.pseudo_labels[rows],
                     candidates.difficulty[rows], labelled[labelled >= 0],
                     *(np.asarray(each)[rows] if len(each) else () for each in (candidates.groups, candidates.origins)),
-                    candidates.share)
+                    candidates.share, np.asarray(candidates.weight)[rows] if len(candidates.weight) else ())
 
 
 def labelled_rows(labelled: ArrayLike, n: int) -> NDArray[np.int64]:

@@ -80,8 +80,11 @@ def floors(similarity: ArrayLike, least_slack: float = LEAST_SLACK) -> NDArray[n
 def choose_coverage(candidates: Candidates, budget: int, beta: float | None, *, seed, balance: float,
                     least_share: float = LEAST_SHARE, least_slack: float = LEAST_SLACK) -> NDArray[np.int64]:
   """`coverage` with the signature that `select.METHODS` asks for; the groups are the pseudo-classes."""
+  weight = class_weights(candidates.pseudo_labels, balance)
+  if len(candidates.weight):
+    weight = weight * candidates.weight
   return coverage(candidates.neighbors, candidates.similarity, candidates.difficulty, budget, beta,
-                  weight=class_weights(candidates.pseudo_labels, balance), groups=candidates.pseudo_labels,
+                  weight=weight, groups=candidates.pseudo_labels,
                   labelled=candidates.labelled, copies=candidates.copies, origins=candidates.origins,
                   most_share=candidates.share, least_share=least_share, least_slack=least_slack)
 
