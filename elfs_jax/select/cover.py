@@ -118,42 +118,44 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
   Returns: int64 [count], in the order of choice. See `coverage` for what is maximised.
   """
   n = len(neighbors)
-  covered, by, value = covers_of(neighbors, similarity, floor, weight, np.concatenate([free, known]))
-  ends = np.searchsorted(by, np.arange(n + 1))
-  gain = np.round(np.bincount(by, value, minlength=n), DIGITS)
-  cover = cover_of(known, covered, by, value, n)
-  # Gains only fall, so one of an earlier moment is an upper bound. `exact_at` says when a row's gain was last exact:
-  # with so many chosen. These gains are those before anything is chosen, so with rows known none is exact yet.
-  exact_at = np.full(n, -1 if len(known) else 0)
+  covered, ends, value = covers_of(neighbors, similarity, floor, weight, np.concatenate([free, known]))
+  gain = np.round(np.bincount(np.repeat(np.arange(n), np.diff(ends)), value, minlength=n), DIGITS).tolist()
+  cover = cover_of(known, covered, ends, value)
+  # Gains only fall, so one of an earlier moment is an upper bound. It is stale once the cover rose of anything that its
+  # row would cover; at first all are, since these were summed in another order. The last answers for -1, no neighbour.
+  stale, taken, chosen = np.ones(n + 1, bool), np.zeros(n, bool), []
   # A heap of all, and one of each group for when it lacks; what one of them chose or made exact, the others find out.
-  everything = sorted((-gain[j], rank[j], j) for j in free.tolist())  # Sorted lists are heaps.
+  everything = sorted((-gain[j], place, j) for j, place in zip(free.tolist(), rank[free].tolist()))  # A heap by that.
   of_group = [[] for _ in shares]
   for entry in everything:
     of_group[groups[entry[2]]].append(entry)
-  taken, chosen = np.zeros(n, bool), []
 
   def lead(heap):
     """The entry that leads a heap, exact: no other in it gains more."""
     while True:
-      j = heap[0][2]
-      rows = slice(ends[j], ends[j + 1])
+      bound, place, j = heap[0]
       if taken[j]:
         heapq.heappop(heap)
-      elif exact_at[j] == len(chosen):
+        continue
+      if stale[j]:
+        rows = slice(ends[j], ends[j + 1])
+        gain[j] = round(float(np.maximum(value[rows] - cover[covered[rows]], 0).sum()), DIGITS)
+        stale[j] = False
+      if bound == -gain[j]:
         return heap[0]
-      else:
-        left = float(np.maximum(value[rows] - cover[covered[rows]], 0).sum())
-        heapq.heapreplace(heap, (-round(left, DIGITS), rank[j], j))
-        exact_at[j] = len(chosen)
+      heapq.heapreplace(heap, (-gain[j], place, j))
 
   has = np.bincount(groups[known], minlength=len(shares))
   left = np.bincount(groups[free], minlength=len(shares))
   while len(chosen) < count:
     least = np.floor(shares * (len(known) + len(chosen) + 1) + 1e-9)
-    lacking = np.flatnonzero((has < least) & (left > 0))
-    j = min(lead(of_group[g]) for g in lacking)[2] if len(lacking) else lead(everything)[2]
+    lacking = np.flatnonzero((has < least) & (left > 0)).tolist()
+    j = min(lead(of_group[g]) for g in lacking)[2] if lacking else lead(everything)[2]
     rows = slice(ends[j], ends[j + 1])
-    cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
+    rises = value[rows] > cover[covered[rows]]
+    risen = covered[rows][rises]
+    cover[risen] = value[rows][rises]
+    stale[neighbors[risen]] = stale[risen] = True
     taken[j] = True
     chosen.append(j)
     has[groups[j]] += 1
@@ -161,28 +163,33 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
   return np.array(chosen, np.int64)
 
 
-def cover_of(known, covered, by, value, n):
+def cover_of(known, covered, ends, value):
   """How far each is covered by the rows `known`, of what `covers_of` found: float64 [n]."""
-  cover, is_known = np.zeros(n), np.zeros(n, bool)
-  is_known[known] = True
-  from_known = is_known[by]
-  np.maximum.at(cover, covered[from_known], value[from_known])
+  cover = np.zeros(len(ends) - 1)
+  for j in known:
+    rows = slice(ends[j], ends[j + 1])
+    cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])  # None is covered twice by one.
   return cover
 
 
 def covers_of(neighbors, similarity, floor, weight, by_rows):
-  """Whom each of `by_rows` would cover and what that counts: (covered, by, value), [e] each, in the order of `by`."""
+  """Whom each of `by_rows` would cover and what that counts, itself last: covered int32 [e], value float64 [e].
+
+  Those of j are at ends[j] to ends[j + 1], and ends are int64 [n + 1]. Returns: (covered, ends, value).
+  """
+  from scipy import sparse
   n, k = neighbors.shape
   covers = np.zeros(n + 1, bool)  # The last answers for -1, no neighbour.
   covers[by_rows] = True
-  covered, by = np.repeat(np.arange(n), k), neighbors.ravel()
-  value = (np.maximum(similarity - floor[:, None], 0) * weight[:, None]).ravel()
-  keep = (value > 0) & covers[by]
+  value = np.maximum(similarity - floor[:, None], 0) * weight[:, None]
+  keep = (value > 0) & covers[neighbors]
   own = np.flatnonzero(covers)
-  covered, by = np.append(covered[keep], own), np.append(by[keep], own)
+  # Row i has whom i is covered by, row n + j the j that covers itself; to go by columns sorts by who covers.
+  sizes = np.append(keep.sum(1), covers[:n])
+  by = np.append(neighbors[keep], own)
   value = np.append(value[keep], (1 - floor[own]) * weight[own])
-  order = np.argsort(by, kind='stable')
-  return covered[order], by[order], value[order]
+  found = sparse.csr_array((value, by, np.append(0, sizes.cumsum())), shape=(2 * n, n)).tocsc()
+  return found.indices % n, found.indptr.astype(np.int64), found.data
 
 
 def weights_of(weight, n):
