@@ -20,7 +20,6 @@ from elfs_jax.budget import budget_count, reserve_count
 from elfs_jax.pipeline import steps
 from elfs_jax.report import words
 from elfs_jax.runtime import handed, stages, store
-from elfs_jax.runtime.stages import stage
 
 NEIGHBORS = 50  # In the graph, where there are so many.
 
@@ -165,7 +164,7 @@ def _choose(run, config, dataset):
     store.write_holdout(run.workdir, dataset.holdout, dataset.root, config.data.root_url)
   embeddings, method, scale = steps.embeddings_of(run, config, dataset)
   k = config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
-  graph = neighbors.Graph(**stage(run, 'neighbors', neighbors.graph, embeddings=embeddings, k=k))
+  graph = steps.graph_of(run, config, embeddings, k)
   pseudo_labels, num_classes = steps.clusters_of(run, config, embeddings, graph.indices)
   scores = steps.scores_of(run, config, dataset, embeddings, pseudo_labels, num_classes)
   difficulty = select.difficulty(scores, config.select.score, seed=config.seed)
