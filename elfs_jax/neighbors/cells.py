@@ -6,15 +6,13 @@ that takes is found by some examples whose neighbours are searched exactly. NumP
 own, so the result depends neither on the number of devices nor on that of threads.
 """
 import concurrent.futures
-import os
 from collections.abc import Callable
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from elfs_jax.vectors import fit_kmeans, unit_rows
+from elfs_jax.vectors import THREADS, fit_kmeans, unit_rows
 
-THREADS = min(os.cpu_count() or 1, 16)
 BLOCK_ROWS = 4096  # Of the embeddings at a time.
 BLOCK_ELEMENTS = 1 << 22  # 16 MB of similarities a thread.
 
