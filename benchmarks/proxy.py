@@ -40,7 +40,8 @@ def main(_):
       scores = proxy.dynamics_scores(pool, labels, classes, recipe, epochs=epochs, mesh=mesh.data_mesh(16), seed=seed)
       return scores['aum']
     def accuracies(scores):
-      candidates = [select.Candidates(*graph, pseudo, select.difficulty({'aum': s}, 'aum', seed=seed)) for s in scores]
+      candidates = [select.Candidates(graph.indices, graph.similarity, pseudo,
+                                      select.difficulty({'aum': s}, 'aum', seed=seed)) for s in scores]
       cuts = [select.choose('coverage', each, 1 - RATE.value, BETA.value, seed=seed) for each in candidates]
       return judge.grade(x, split.pool[np.stack(cuts)], y[None], split.test, steps=1000, seed=seed)[:, 0]
     runs = [aum(pseudo, epochs) for epochs in EPOCHS]

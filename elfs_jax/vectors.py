@@ -1,8 +1,12 @@
 """Rows of vectors: what several stages do with them. Runs where JAX is not installed."""
+import concurrent.futures
+import os
 import warnings
 
 import numpy as np
 from threadpoolctl import threadpool_limits
+
+THREADS = min(os.cpu_count() or 1, 8)
 
 
 def unit_rows(embeddings):
@@ -19,12 +23,27 @@ def nearest(x_ND, count):
   return NearestNeighbors(n_neighbors=min(count, len(x_ND) - 1), algorithm='brute').fit(x_ND).kneighbors()[1]
 
 
+def side_by_side(function, items):
+  """function(item) of each, in their order, several at a time: yields what it returns.
+
+  Each runs on one thread of BLAS, so that the bits are those of one after the other. What it calls of scikit-learn must
+  keep OpenMP to one thread itself, as `fit_kmeans` does: that is told to each thread alone.
+  """
+  with threadpool_limits(1), warnings.catch_warnings(), concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+    _ignore_few_distinct_rows()  # Here as well, since threads put the filters of each other back.
+    yield from pool.map(function, items)
+
+
 def fit_kmeans(model, x_ND):
   """Fit a k-means of scikit-learn on one thread, as its labels otherwise depend on the thread count; returns it.
 
   Fewer distinct rows than clusters are no fault and bring no warning: some clusters stay empty.
   """
-  from sklearn.exceptions import ConvergenceWarning
   with threadpool_limits(1), warnings.catch_warnings():
-    warnings.simplefilter('ignore', ConvergenceWarning)
+    _ignore_few_distinct_rows()
     return model.fit(x_ND)
+
+
+def _ignore_few_distinct_rows():
+  from sklearn.exceptions import ConvergenceWarning
+  warnings.simplefilter('ignore', ConvergenceWarning)

@@ -6,7 +6,7 @@ import pytest
 from gaussians import CLASS_N, FAST, NEAR_NK, X_ND, blobs
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
-from elfs_jax import cluster, data, embed, neighbors, table
+from elfs_jax import cluster, data, embed, neighbors, table, vectors
 from elfs_jax.cluster import centroids, merging
 from elfs_jax.cluster import heads as temi
 
@@ -233,6 +233,36 @@ def test_starts_on_a_sample_end_where_starts_on_all_do():
   assert adjusted_rand_score(part, CLASS_N) > 0.95 * adjusted_rand_score(centroids.kmeans(X_ND, 4, neighbors=NEAR_NK),
                                                                          CLASS_N)
   np.testing.assert_array_equal(part, centroids.kmeans(X_ND, 4, neighbors=NEAR_NK, rows=80))
+
+
+def test_a_sample_of_many_clusters_has_fewer_starts_and_never_fewer_than_two(monkeypatch):
+  fitted, fit = [], cluster.fit_kmeans
+  monkeypatch.setattr(centroids, 'fit_kmeans', lambda x_ND, *args, **more: fitted.append(len(x_ND))
+                      or fit(x_ND, *args, **more))
+  for start_clusters, starts in ((2000, 20), (12, 3), (4, 2)):
+    fitted.clear()
+    centroids.kmeans(X_ND, 4, neighbors=NEAR_NK, rows=100, start_clusters=start_clusters)
+    assert fitted == [100] * starts + [400]
+  fitted.clear()
+  centroids.kmeans(X_ND, 4, neighbors=NEAR_NK, start_clusters=4)
+  assert fitted == [400] * 20  # All of few examples are seen as ever.
+
+
+def test_labels_do_not_depend_on_how_much_runs_at_once(monkeypatch):
+  noise_ND = np.random.default_rng(1).normal(size=(500, 8)).astype(np.float32)
+  near_NK = neighbors.knn(noise_ND, 20)[0]
+  def nearest(part, k):
+    return neighbors.knn(part, k)[0]
+  runs = []
+  for threads, rows in ((1, 1 << 20), (4, 64)):
+    monkeypatch.setattr(vectors, 'THREADS', threads)
+    monkeypatch.setattr(centroids, 'BLOCK_ROWS', rows)
+    runs.append([cluster.smooth(noise_ND, near_NK), cluster.kmeans(noise_ND, 6, neighbors=near_NK),
+                 cluster.kmeans(noise_ND, 6, neighbors=near_NK, rows=200), cluster.merged_kmeans(
+                     noise_ND, 6, neighbors=near_NK, starts=4), cluster.independent(
+                         noise_ND, 6, neighbors=nearest, count=4)])
+  for one, other in zip(*runs):
+    np.testing.assert_array_equal(one, other)
 
 
 def test_information_of_some_rows_is_that_of_their_pairs():

@@ -18,9 +18,9 @@ FOUNDATIONS = ['budget', 'bounds', 'connection', 'dynamics', 'scores', 'table', 
 WRITES = {'export': ['runtime.artifacts']}  # What a stage may use beside them.
 WITHOUT_JAX = ['budget', 'cluster', 'cluster.centroids', 'cluster.merging', 'cluster.quality', 'config',
                'config.fields', 'copies', 'data', 'embed', 'embed.choice', 'embed.pixels', 'embed.scaling', 'encoders',
-               'export', 'scores', 'select', 'select.band', 'select.cover', 'select.greedy', 'select.rivals', 'table',
-               'training', 'vectors', 'cli', 'report.words', 'report.texts', 'report.page', 'report.charts',
-               'report.plane', 'report.suspects', 'report.thumbnails', 'select.curve']
+               'export', 'neighbors.cells', 'scores', 'select', 'select.band', 'select.cover', 'select.greedy',
+               'select.rivals', 'table', 'training', 'vectors', 'cli', 'report.words', 'report.texts', 'report.page',
+               'report.charts', 'report.plane', 'report.suspects', 'report.thumbnails', 'select.curve']
 
 
 def imports(file):

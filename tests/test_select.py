@@ -347,6 +347,37 @@ def test_a_cover_of_a_half_labelled_set_is_the_continuation_of_the_greedy_choice
 
 
 @given(problems(), st.data())
+@settings(max_examples=300, deadline=None)
+def test_the_cover_is_the_greedy_choice_that_sums_every_gain_anew(problem, data):
+  """With groups, weights, ties, missing neighbours and labelled rows, to the last one."""
+  (near, similarity, difficulty), count, beta, more, rng = problem
+  n = len(difficulty)
+  weight = np.ones(n) if more['weight'] is None else more['weight']
+  labelled = rng.permutation(n)[:data.draw(st.integers(0, n // 3))]
+  slack = 1 - similarity[:, -1]
+  floor = 1 - np.maximum(slack, 0.1 * slack.mean())
+  value = np.zeros((n, n))  # What each covers by each.
+  for i, r in zip(*np.nonzero(near >= 0)):
+    value[i, near[i, r]] = max(similarity[i, r] - floor[i], 0) * weight[i]
+  np.fill_diagonal(value, (1 - floor) * weight)
+  _, of_group, sizes = np.unique(more['groups'], return_inverse=True, return_counts=True)
+  free = [j for j in np.argsort(-difficulty)[int(beta * n + 1e-9):].tolist() if j not in labelled]
+  plain, done = [], labelled.tolist()
+  cover = value[:, done].max(1, initial=0)
+  while free and len(plain) < count:
+    has = np.bincount(of_group[done], minlength=len(sizes))
+    lacking = has < np.floor(0.5 * sizes / n * (len(done) + 1) + 1e-9)
+    best = max([j for j in free if lacking[of_group[j]]] or free,
+               key=lambda j: round(float(np.maximum(value[:, j] - cover, 0).sum()), 9))
+    cover = np.maximum(cover, value[:, best])
+    free.remove(best)
+    plain.append(best)
+    done.append(best)
+  chosen = select.coverage(near, similarity, difficulty, len(plain), beta, labelled=labelled, **more) if plain else []
+  assert list(chosen) == plain
+
+
+@given(problems(), st.data())
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_labelled_the_budget_is_of_new_ones(problem, data):
   """Also where the labelled are of one group, among the hardest, or more than the minima leave room for."""

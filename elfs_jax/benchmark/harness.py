@@ -236,7 +236,8 @@ def _pool(unlabelled, labels, config, workdir, seed):
     return fitted.represent(training['inputs'])
 
   def cut(difficulty, budget, beta):
-    candidates = select.Candidates(*first.graph, first.pseudo_labels, difficulty, groups=first.groups)
+    candidates = select.Candidates(first.graph.indices, first.graph.similarity, first.pseudo_labels, difficulty,
+                                   groups=first.groups)
     return select.choose(config.select.method, candidates, budget, beta, seed=seed, balance=config.select.balance)
 
   return methods.Pool(unlabelled.embeddings, first.graph.indices, coreset, cut, first.pseudo_labels, first.scores,

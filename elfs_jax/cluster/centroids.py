@@ -2,6 +2,7 @@
 
 What decides a result is a parameter with a default, so that a change of it can't reuse a result of before.
 """
+import collections
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,9 @@ from threadpoolctl import threadpool_limits
 from elfs_jax.cluster import merging
 from elfs_jax.cluster.quality import GRADED_NEIGHBORS, check_num_classes, information, joint_shares
 from elfs_jax.vectors import fit_kmeans as fit
-from elfs_jax.vectors import unit_rows
+from elfs_jax.vectors import side_by_side, unit_rows
+
+BLOCK_ROWS = 8192  # That are smoothed at a time.
 
 
 class Smoothing(NamedTuple):
@@ -23,7 +26,7 @@ class Smoothing(NamedTuple):
 def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | None = None, seed: int = 0,
            smoothing: Smoothing = Smoothing(), starts: int = 20, plain_starts: int = 10,
            graded_neighbors: int = GRADED_NEIGHBORS, rows: int = 60_000, rows_per_cluster: int = 20,
-           rounds: int = 10, progress: Callable | None = None) -> np.ndarray:
+           start_clusters: int = 2000, rounds: int = 10, progress: Callable | None = None) -> np.ndarray:
   """k-means (scikit-learn, on one thread: its labels otherwise depend on the thread count).
 
   Plain: of several starts the one of least inertia. With neighbours, two changes that were far ahead of it wherever
@@ -41,6 +44,7 @@ def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | 
     plain_starts: how many there are without.
     graded_neighbors: nearest neighbours that the starts are graded by.
     rows, rows_per_cluster: the size of the sample, or as many a cluster where that is more.
+    start_clusters: starts on the sample have so many clusters together: fewer starts of many clusters, but two.
     rounds: of k-means on all examples after the sample's.
     progress: called as progress(iterable, desc=, total=).
   Returns: labels int32 [N].
@@ -54,6 +58,7 @@ def kmeans(embeddings: np.ndarray, num_classes: int, *, neighbors: np.ndarray | 
   size = max(rows, rows_per_cluster * num_classes)
   if size < len(x_ND):
     sample_M = np.random.default_rng([seed, 0x5a]).choice(len(x_ND), size, replace=False)
+    starts = min(starts, max(2, start_clusters // num_classes))
     return _from_sample(x_ND, num_classes, sample_M, starts, rounds, neighbors, graded_neighbors, seed, progress)
   def start(draw):
     return fit_kmeans(x_ND, num_classes, seed=draw, starts=1).labels_.astype(np.int32)
@@ -95,20 +100,23 @@ def _most_informative(start, count, neighbors, graded_neighbors, seed, progress)
 def _starts(start, count, seed, progress):
   """`count` times start(draw), each with a draw of its own: a list."""
   draws = np.random.default_rng(seed).integers(1 << 31, size=count)
-  return [start(int(draw)) for draw in (progress(draws, desc='k-means', total=count) if progress else draws)]
+  made = side_by_side(start, map(int, draws))
+  return list(progress(made, desc='k-means', total=count) if progress else made)
 
 
 def _from_sample(x_ND, num_classes, sample_M, starts, rounds, neighbors, graded_neighbors, seed, progress):
   """k-means on all from the centres of the start on a sample that has the most `information` there."""
   near_NK = np.asarray(neighbors)[:, :graded_neighbors]
   seen = np.union1d(sample_M, near_NK[sample_M])
-  labels_N, sample_MD, seen_SD = np.zeros(len(x_ND), np.int32), x_ND[sample_M], x_ND[seen]
+  sample_MD, seen_SD = x_ND[sample_M], x_ND[seen]
   def graded(draw):
+    labels_N = np.zeros(len(x_ND), np.int32)
     model = fit_kmeans(sample_MD, num_classes, seed=draw, starts=1)
     labels_N[seen] = predict_kmeans(model, seen_SD)
     return information(labels_N, near_NK, graded_neighbors=graded_neighbors, rows=sample_M), model.cluster_centers_
   _, centres_CD = max(_starts(graded, starts, seed, progress), key=lambda one: one[0])
-  return fit_kmeans(x_ND, num_classes, seed=seed, starts=1, init=centres_CD, rounds=rounds).labels_.astype(np.int32)
+  model = fit_kmeans(x_ND, num_classes, seed=seed, starts=1, init=centres_CD, rounds=rounds, in_place=True)
+  return model.labels_.astype(np.int32)
 
 
 def smooth(embeddings: np.ndarray, neighbors: np.ndarray, smoothing: Smoothing = Smoothing()) -> np.ndarray:
@@ -124,17 +132,23 @@ def smooth(embeddings: np.ndarray, neighbors: np.ndarray, smoothing: Smoothing =
   x_ND = unit_rows(embeddings)
   near_NK = np.asarray(neighbors)[:, :smoothing.neighbors]
   for _ in range(smoothing.rounds):
-    total_ND = x_ND.copy()
-    for near_N in near_NK.T:
-      total_ND += x_ND[near_N]
-    x_ND = unit_rows(total_ND)
+    next_ND = np.empty_like(x_ND)
+    def average(start):
+      total_RD = x_ND[start:start + BLOCK_ROWS].copy()
+      for near_R in near_NK[start:start + BLOCK_ROWS].T:
+        total_RD += x_ND.take(near_R, 0)
+      next_ND[start:start + BLOCK_ROWS] = unit_rows(total_RD)
+    collections.deque(side_by_side(average, range(0, len(x_ND), BLOCK_ROWS)), 0)
+    x_ND = next_ND
   return x_ND
 
 
-def fit_kmeans(x_ND: np.ndarray, num_classes: int, *, seed: int, starts: int, init='k-means++', rounds: int = 300):
-  """A fitted `sklearn.cluster.KMeans`, on one thread."""
+def fit_kmeans(x_ND: np.ndarray, num_classes: int, *, seed: int, starts: int, init='k-means++', rounds: int = 300,
+               in_place: bool = False):
+  """A fitted `sklearn.cluster.KMeans`, on one thread. In place it spares a copy, and rounding may change the rows."""
   from sklearn.cluster import KMeans
-  return fit(KMeans(num_classes, init=init, n_init=starts, max_iter=rounds, random_state=seed), x_ND)
+  model = KMeans(num_classes, init=init, n_init=starts, max_iter=rounds, random_state=seed, copy_x=not in_place)
+  return fit(model, x_ND)
 
 
 def predict_kmeans(model, x_ND: np.ndarray) -> np.ndarray:
@@ -173,18 +187,24 @@ def independent(embeddings: np.ndarray, num_classes: int, *,
   x_ND = np.asarray(embeddings, np.float32)
   rng = np.random.default_rng(seed)
   size, width = x_ND.shape
-  labels = []
-  for turn in progress(range(count), desc='clusterings', total=count) if progress else range(count):
-    of_half = turn % 2
-    multiple = multiples[of_half][turn // 2 % len(multiples[of_half])]
-    clusters = min(round(num_classes * multiple), size)
-    part_ND = x_ND[:, rng.choice(width, -(-width // 2), replace=False)] if of_half else x_ND
-    if neighbors is not None:
-      part_ND = smooth(part_ND, neighbors(part_ND, min(smoothing.neighbors, size - 1)), smoothing)
-    fitted = rng.choice(size, min(size, max(rows, rows_per_cluster * clusters)), replace=False)
-    model = fit_kmeans(part_ND[fitted], clusters, seed=seed + turn, starts=starts)
-    labels.append(predict_kmeans(model, part_ND))
-  return np.stack(labels)
+
+  def views():
+    """For each clustering what it sees, how many clusters and on which examples it is fitted."""
+    for turn in range(count):
+      of_half = turn % 2
+      multiple = multiples[of_half][turn // 2 % len(multiples[of_half])]
+      clusters = min(round(num_classes * multiple), size)
+      part_ND = x_ND[:, rng.choice(width, -(-width // 2), replace=False)] if of_half else x_ND
+      if neighbors is not None:
+        part_ND = smooth(part_ND, neighbors(part_ND, min(smoothing.neighbors, size - 1)), smoothing)
+      yield turn, part_ND, clusters, rng.choice(size, min(size, max(rows, rows_per_cluster * clusters)), replace=False)
+
+  def labels(view):
+    turn, part_ND, clusters, fitted = view
+    return predict_kmeans(fit_kmeans(part_ND[fitted], clusters, seed=seed + turn, starts=starts), part_ND)
+
+  made = side_by_side(labels, views())
+  return np.stack(list(progress(made, desc='clusterings', total=count) if progress else made))
 
 
 def estimate_num_classes(embeddings: np.ndarray, *, seed: int = 0, smoothing: Smoothing = Smoothing(), starts: int = 5,

@@ -87,6 +87,8 @@ def _fields() -> dict[str, Field]:
 
       'neighbors.k': Field(None, 'neighbours of each example in the graph; None: 50, or as many as there are',
                            whole(1, none=True)),
+      'neighbors.exact_below': Field(100_000, 'of so many examples or more nearly all neighbours are found in place of '
+                                     'all, which is faster', whole(1)),
 
       'cluster.method': Field('kmeans', 'how pseudo-labels are made; auto: the most informative of all, without labels',
                               one_of({**cluster.CLUSTERINGS, 'auto': None})),

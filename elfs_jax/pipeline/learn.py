@@ -95,16 +95,15 @@ def _whole(run, config, dataset, content):
 def _added(run, config, dataset, content, before, change):
   embedded = _embedded(run, config, dataset, before, change)
   graph = _graph(run, config, embedded.embeddings)
-  pseudo_labels, scores = arrivals.taken_over(change.place, embedded.embeddings, *graph, before.pseudo_labels,
-                                              before.scores)
+  pseudo_labels, scores = arrivals.taken_over(change.place, embedded.embeddings, graph.indices, graph.similarity,
+                                              before.pseudo_labels, before.scores)
   whole = np.where(change.place >= 0, before.whole[change.place], False)
   return Learned(embedded, graph, pseudo_labels, before.facts['num_classes'], scores, whole, content,
                  before.facts['beta'])
 
 
 def _graph(run, config, embeddings):
-  k = config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1)
-  return neighbors.Graph(**stage(run, 'neighbors', neighbors.graph, embeddings=embeddings, k=k))
+  return steps.graph_of(run, config, embeddings, config.neighbors.k or min(NEIGHBORS, len(embeddings) - 1))
 
 
 def _embedded(run, config, dataset, before, change):

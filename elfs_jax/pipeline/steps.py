@@ -144,6 +144,15 @@ def _nearest(embeddings, k):
   return neighbors.knn(embeddings, k)[0]
 
 
+def graph_of(run, config, embeddings, k):
+  """The graph of each one's k nearest others, and which share of them it has."""
+  graph = neighbors.Graph(**stage(run, 'neighbors', neighbors.graph, embeddings=embeddings, k=k,
+                                  exact_below=config.neighbors.exact_below))
+  if len(embeddings) >= config.neighbors.exact_below:
+    run.say(words.approximate(graph.recall, config.neighbors.exact_below))
+  return graph
+
+
 def clusters_of(run, config, embeddings, near):
   """Pseudo-labels int32 [N], and the number of clusters that was asked for or guessed."""
   settings = config.cluster

@@ -9,7 +9,7 @@ from elfs_jax.embed import pixels
 from elfs_jax.pipeline.steps import JUDGED
 from elfs_jax.training import recipe as recipes
 
-VERSION = 2               # Raise it when seconds change: what was noted with others is left.
+VERSION = 3               # Raise it when seconds change: what was noted with others is left.
 MB = 1e6
 BASE = 450 * MB           # Python, JAX and what it has compiled before any data.
 COMPILED = 250 * MB       # A training's program.
@@ -74,13 +74,16 @@ def _self_supervised(job):
 
 
 def _neighbors(job):
+  if job.n >= job.config.neighbors.exact_below:  # 25 cells of half a root of N are searched, of 2 roots.
+    return 5 + 4e-10 * job.n ** 1.5 * job.width * 25, 400 * MB + job.n * (8 * job.width + 8 * job.k)
   blocks = 4 * min(1 << 28, 4 * 512 * job.n)
   return 0.3 + 6e-11 * job.n ** 2 * job.width, blocks + job.n * (12 * job.width + 16 * job.k)
 
 
 def _kmeans(job):
   rows = min(job.n, max(60_000, 20 * job.classes))
-  return 0.3 + 2e-7 * (rows + job.n / 10) * job.classes * job.width, 12 * job.n * job.width
+  starts = 20 if rows == job.n else min(20, max(2, 2000 // job.classes))
+  return 0.3 + (5e-9 * rows * starts + 2e-8 * job.n) * job.classes * job.width, 12 * job.n * job.width
 
 
 def _temi(job):
@@ -115,7 +118,7 @@ def _judged(job):
 
 def _clusterings(job):
   job, count = _judged(job), job.config.judge.clusterings
-  each = 4.5e-11 * job.n ** 2 * job.width + 5e-8 * min(job.n, 10_000) * job.classes * job.width
+  each = 4.5e-11 * job.n ** 2 * job.width + 2.5e-8 * min(job.n, 10_000) * job.classes * job.width
   return 0.1 + count * each, _neighbors(job)[1] + 12 * job.n * job.width
 
 

@@ -28,6 +28,12 @@ def scaling(name: str, what: str, agreements: Mapping[str, float]) -> str:
   return f'  features {what}, scaling {name}{_listing(graded)}'
 
 
+def approximate(recall: float, exact_below: int) -> str:
+  """That not all neighbours were found."""
+  return (f'  {recall:.1%} of the nearest neighbours found, by a sample (exact with fewer examples than '
+          f'neighbors.exact_below={exact_below})')
+
+
 def clustering(name: str, clusters: int, scores: Mapping[str, float]) -> str:
   """One line on the clustering that was taken."""
   return f'  {clusters} clusters, method {name}{_listing(scores)}'

@@ -131,23 +131,21 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
   Returns: int64 [count], in the order of choice. See `coverage` for what is maximised.
   """
   n = len(neighbors)
-  covered, by, value = covers_of(neighbors, similarity, floor, weight, np.concatenate([free, known]))
-  ends = np.searchsorted(by, np.arange(n + 1))
-  gain = np.round(np.bincount(by, value, minlength=n), DIGITS)
-  cover = cover_of(known, covered, by, value, n)
-  # Gains only fall, so one of an earlier moment is an upper bound. `exact_at` says when a row's gain was last exact:
-  # with so many chosen. These gains are those before anything is chosen, so with rows known none is exact yet.
-  exact_at = np.full(n, -1 if len(known) else 0)
+  covered, ends, value = covers_of(neighbors, similarity, floor, weight, np.concatenate([free, known]))
+  gain = np.round(np.bincount(np.repeat(np.arange(n), np.diff(ends)), value, minlength=n), DIGITS)
+  cover = cover_of(known, covered, ends, value)
+  # Gains only fall, so one of an earlier moment is an upper bound. It is stale once the cover rose of anything that its
+  # row would cover; at first all are, since these were summed in another order. The last answers for -1, no neighbour.
+  stale, taken, chosen, aside = np.ones(n + 1, bool), np.zeros(n, bool), [], collections.defaultdict(list)
   # A heap of the rows of each group and origin; and of these heaps' best, one for all and one for each group, for when
   # it lacks. What one of them found out the others see when they come to it.
   cells = collections.defaultdict(list)
-  for entry in sorted((-gain[j], rank[j], j) for j in free.tolist()):  # Sorted lists are heaps.
+  for entry in sorted(zip((-gain[free]).tolist(), rank[free].tolist(), free.tolist())):  # Sorted lists are heaps.
     cells[groups[entry[2]], origins[entry[2]]].append(entry)
   everything, of_group = [], [[] for _ in shares]
   for cell, rows in sorted(cells.items(), key=lambda item: item[1][0]):
     everything.append((rows[0], cell))
     of_group[cell[0]].append((rows[0], cell))
-  taken, chosen, aside = np.zeros(n, bool), [], collections.defaultdict(list)
 
   def lead(heap):
     """The entry that leads a heap, exact: no other in it gains more. None where all of it is at its bound."""
@@ -162,14 +160,14 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
         aside[cell[1]].append((heap, heapq.heappop(heap)))
       elif rows[0] != entry:
         heapq.heapreplace(heap, (rows[0], cell))
-      elif exact_at[entry[2]] == len(chosen):
+      elif not stale[entry[2]]:
         return entry
       else:
-        j = entry[2]
+        _, place, j = entry
         of_row = slice(ends[j], ends[j + 1])
         left = float(np.maximum(value[of_row] - cover[covered[of_row]], 0).sum())
-        heapq.heapreplace(rows, (-round(left, DIGITS), rank[j], j))
-        exact_at[j] = len(chosen)
+        heapq.heapreplace(rows, (-round(left, DIGITS), place, j))
+        stale[j] = False
 
   has = np.bincount(groups[known], minlength=len(shares))
   left = np.bincount(groups[free], minlength=len(shares))
@@ -178,10 +176,13 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
       for heap, entry in aside.pop(origin, []):
         heapq.heappush(heap, entry)
     least = np.floor(shares * (len(known) + len(chosen) + 1) + 1e-9)
-    lacking = [lead(of_group[g]) for g in np.flatnonzero((has < least) & (left > 0))]
+    lacking = [lead(of_group[g]) for g in np.flatnonzero((has < least) & (left > 0)).tolist()]
     _, _, j = min(filter(None, lacking), default=None) or lead(everything)
     rows = slice(ends[j], ends[j + 1])
-    cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])
+    rises = value[rows] > cover[covered[rows]]
+    risen = covered[rows][rises]
+    cover[risen] = value[rows][rises]
+    stale[neighbors[risen]] = stale[risen] = True
     taken[j] = True
     chosen.append(j)
     has[groups[j]] += 1
@@ -190,28 +191,33 @@ def greedy_cover(neighbors, similarity, floor, free, known, rank, weight, count,
   return np.array(chosen, np.int64)
 
 
-def cover_of(known, covered, by, value, n):
+def cover_of(known, covered, ends, value):
   """How far each is covered by the rows `known`, of what `covers_of` found: float64 [n]."""
-  cover, is_known = np.zeros(n), np.zeros(n, bool)
-  is_known[known] = True
-  from_known = is_known[by]
-  np.maximum.at(cover, covered[from_known], value[from_known])
+  cover = np.zeros(len(ends) - 1)
+  for j in known:
+    rows = slice(ends[j], ends[j + 1])
+    cover[covered[rows]] = np.maximum(cover[covered[rows]], value[rows])  # None is covered twice by one.
   return cover
 
 
 def covers_of(neighbors, similarity, floor, weight, by_rows):
-  """Whom each of `by_rows` would cover and what that counts: (covered, by, value), [e] each, in the order of `by`."""
+  """Whom each of `by_rows` would cover and what that counts, itself last: covered int32 [e], value float64 [e].
+
+  Those of j are at ends[j] to ends[j + 1], and ends are int64 [n + 1]. Returns: (covered, ends, value).
+  """
+  from scipy import sparse
   n, k = neighbors.shape
   covers = np.zeros(n + 1, bool)  # The last answers for -1, no neighbour.
   covers[by_rows] = True
-  covered, by = np.repeat(np.arange(n), k), neighbors.ravel()
-  value = (np.maximum(similarity - floor[:, None], 0) * weight[:, None]).ravel()
-  keep = (value > 0) & covers[by]
+  value = np.maximum(similarity - floor[:, None], 0) * weight[:, None]
+  keep = (value > 0) & covers[neighbors]
   own = np.flatnonzero(covers)
-  covered, by = np.append(covered[keep], own), np.append(by[keep], own)
+  # Row i has whom i is covered by, row n + j the j that covers itself; to go by columns sorts by who covers.
+  sizes = np.append(keep.sum(1), covers[:n])
+  by = np.append(neighbors[keep], own)
   value = np.append(value[keep], (1 - floor[own]) * weight[own])
-  order = np.argsort(by, kind='stable')
-  return covered[order], by[order], value[order]
+  found = sparse.csr_array((value, by, np.append(0, sizes.cumsum())), shape=(2 * n, n)).tocsc()
+  return found.indices % n, found.indptr.astype(np.int64), found.data
 
 
 def weights_of(weight, n):

@@ -25,9 +25,8 @@ def coverage_curve(neighbors: ArrayLike, similarity: ArrayLike, order: ArrayLike
   total = float(((1 - floor) * weight).sum())
   if total <= 0:
     return np.ones(len(order) + 1)
-  covered, by, value = covers_of(neighbors, similarity, floor, weight, np.append(known, order))
-  ends = np.searchsorted(by, np.arange(n + 1))
-  cover, sums = cover_of(known, covered, by, value, n), np.zeros(len(order) + 1)
+  covered, ends, value = covers_of(neighbors, similarity, floor, weight, np.append(known, order))
+  cover, sums = cover_of(known, covered, ends, value), np.zeros(len(order) + 1)
   sums[0] = cover.sum()
   for m, j in enumerate(order.tolist()):
     rows = slice(ends[j], ends[j + 1])

@@ -1,4 +1,4 @@
-"""Neighbours: exact cosine neighbours of every example, in blocks of one big matrix product."""
+"""Cosine neighbours: exact ones in blocks of one big matrix product, or of very many examples nearly all."""
 import collections
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from elfs_jax.neighbors import cells
 from elfs_jax.runtime import mesh
 from elfs_jax.vectors import unit_rows
 
@@ -18,18 +19,25 @@ class Graph(NamedTuple):
   """Every example's nearest neighbours, best first."""
   indices: np.ndarray      # int32 [N, k]
   similarity: np.ndarray   # float32 [N, k], cosine
+  recall: float = 1.       # The share of the true nearest that are here; told by a sample where it is below 1.
 
 
-def graph(embeddings: np.ndarray, k: int, *, order_seed: int = 0x7135, progress: Callable | None = None) -> Graph:
+def graph(embeddings: np.ndarray, k: int, *, order_seed: int = 0x7135, exact_below: int | None = None,
+          recall: float = 0.98, progress: Callable | None = None) -> Graph:
   """The neighbours that the clustering and the selection use: `knn`, but ties do not follow the order of the files.
 
   Exact copies of an image tie, and `knn` gives ties to the lower index. Files often come class by class, so that copies
   would all point to the first ones of the list; so the neighbours are found in a random order of the examples.
 
-  Args: as in `knn`; order_seed: draws that order.
-  Returns: `Graph`, in the order of the embeddings.
+  Args: as in `knn`; order_seed: draws that order; exact_below: of so many examples or more `cells.knn` finds nearly all
+    neighbours, in time that grows less than with the square of N; None: never; recall: what share of them.
+  Returns: `Graph`, in the order of the embeddings. Raises: as `knn`.
   """
-  order = np.random.default_rng(order_seed).permutation(len(embeddings))
+  count = len(embeddings)
+  _check(k, count)
+  order = np.random.default_rng(order_seed).permutation(count)
+  if exact_below is not None and count >= exact_below:
+    return Graph(*cells.knn(embeddings, k, order, recall=recall, progress=progress))
   place = np.argsort(order)
   indices, similarity = knn(embeddings[order], k, progress=progress)
   return Graph(order[indices[place]].astype(np.int32), similarity[place])
@@ -49,11 +57,7 @@ def knn(embeddings: np.ndarray, k: int, *, progress: Callable | None = None) -> 
   Raises: ValueError if `k` is below 1 or above N - 1.
   """
   count = len(embeddings)
-  if k < 1:
-    raise ValueError(f'neighbors.k={k} must be at least 1')
-  if k >= count:
-    raise ValueError(f'{k} neighbours need at least {k + 1} examples, got N={count}; '
-                     f'lower neighbors.k to at most {max(count - 1, 0)} or bring more examples')
+  _check(k, count)
   x_ND = unit_rows(embeddings)
   devices = jax.local_devices()
   copies = [jax.device_put(x_ND, device) for device in devices]
@@ -78,6 +82,14 @@ def knn(embeddings: np.ndarray, k: int, *, progress: Callable | None = None) -> 
   for start, found in pending:
     store(start, found)
   return indices, similarity
+
+
+def _check(k, count):
+  if k < 1:
+    raise ValueError(f'neighbors.k={k} must be at least 1')
+  if k >= count:
+    raise ValueError(f'{k} neighbours need at least {k + 1} examples, got N={count}; '
+                     f'lower neighbors.k to at most {max(count - 1, 0)} or bring more examples')
 
 
 @mesh.repeatable(static_argnames=('rows', 'k'))
