@@ -8,6 +8,7 @@ from elfs_jax import config as config_lib
 from elfs_jax import select
 from elfs_jax.budget import budget_count, parse_budget, reserve_count
 from elfs_jax.encoders import ENCODERS
+from elfs_jax.report import plane
 from elfs_jax.runtime import mesh
 from elfs_jax.table import entry_of
 from elfs_jax.training import recipe
@@ -45,6 +46,7 @@ def check(config: ConfigDict, n: int, *, has_images: bool, has_embeddings: bool,
   k = config.neighbors.k
   if k is not None and k >= n:
     raise ValueError(f'neighbors.k={k} must be below the number of examples, {n}: lower it or bring more examples')
+  plane.check(config.report.map)
   _check_shards(config, n)
 
 

@@ -165,7 +165,7 @@ def _page(run, config, dataset, chosen, metrics):
   return page.render(
       page.Choice(dataset.ids, paths, chosen.indices, chosen.beta or 0.0, chosen.difficulty, chosen.pseudo_labels,
                   chosen.embeddings, chosen.graph.indices, chosen.graph.similarity, by, copy_of, covered, at_random,
-                  first, _suspects(dataset, chosen.alike), dataset.skipped),
+                  first, _suspects(dataset, chosen.alike), dataset.skipped, config.report.map),
       words=words_of_page, score_name=sign + score.upper(),
       pictures=dataset.pixels if dataset.images is not None else None, decodes=dataset.decode is not None)
 

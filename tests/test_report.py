@@ -327,9 +327,27 @@ def test_the_plane_is_of_the_first_two_principal_components():
   _, _, v = np.linalg.svd(units - units.mean(0), full_matrices=False)
   rows = rng.permutation(500)[:70]
   expected = ((units - units.mean(0)) @ v[:2].T)[rows]
-  found = plane.project(x, rows)
+  found = plane.pca(x, rows)
   np.testing.assert_allclose(found * np.sign((found * expected).sum(0)), expected, atol=1e-3)
-  assert plane.project(np.ones((5, 1)), [0, 3]).tolist() == [[0, 0], [0, 0]]
+  assert plane.pca(np.ones((5, 1)), [0, 3]).tolist() == [[0, 0], [0, 0]]
+
+
+def test_umap_keeps_kinds_apart_and_is_asked_for_by_name(monkeypatch):
+  monkeypatch.setattr(plane.importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(ValueError, match=r"report.map=umap needs a package: pip install 'elfs_jax\[umap\]'"):
+    plane.check('umap')
+  plane.check('pca')
+  monkeypatch.undo()
+  pytest.importorskip('umap')
+  rng = np.random.default_rng(0)
+  kinds = np.arange(90) % 3
+  x = np.concatenate([rng.normal(size=(3, 20))[kinds] + rng.normal(0, 0.2, (90, 20)), np.ones((5, 20))])
+  rows = rng.permutation(90)
+  found = plane.umap(x, rows)
+  near = np.argsort(np.square(found[:, None] - found[None]).sum(-1), 1)[:, 1]
+  assert found.shape == (90, 2) and (kinds[rows] == kinds[rows][near]).mean() > 0.95
+  np.testing.assert_array_equal(plane.umap(x, rows), found)
+  assert np.isfinite(plane.umap(x, np.arange(90, 95))).all()
 
 
 def test_a_sample_has_the_chosen_and_nothing_twice():

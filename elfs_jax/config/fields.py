@@ -6,6 +6,7 @@ from elfs_jax.bounds import Bound, flag, level_or_path, number, one_of, path, ty
 from elfs_jax.data import decode
 from elfs_jax.data.sources import FOLDERS
 from elfs_jax.embed import scaling
+from elfs_jax.report import plane
 from elfs_jax.scores import SCORES
 from elfs_jax.training.initial import INITS
 from elfs_jax.training.networks import NETWORKS
@@ -137,6 +138,8 @@ def _fields() -> dict[str, Field]:
       'evaluate.enabled': Field(True, 'compare with random subsets, where there are labels', flag()),
       'evaluate.seeds': Field(5, 'trainings of each, on other random subsets', whole(1)),
       'evaluate.steps': Field(500, 'of each training', whole(1)),
+
+      'report.map': Field('pca', 'how report.html lays out its map', one_of(plane.PLANES)),
 
       'mesh.shards': Field(16, 'logical shards, a power of two; each sees four examples or more of every batch. The '
                            'number of devices gives the same bits, this does not. Below twice as many examples it is '

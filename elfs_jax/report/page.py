@@ -38,6 +38,7 @@ class Choice(NamedTuple):
   enough: int                 # how many of the first cover nine tenths of what all do
   suspects: Mapping[str, np.ndarray]  # rows, by what they seem to be
   skipped: Sequence[tuple[str, str]]  # (path, reason) of files that could not be read
+  map: str = 'pca'            # how the map is laid out, of `plane.PLANES`
 
 
 def render(choice: Choice, *, words: Mapping[str, Any], score_name: str, pictures: Callable | None,
@@ -129,10 +130,11 @@ def _copies(choice):
 def _map(choice, hard):
   """The map: places of all that are drawn, in three kinds, and how many that is."""
   rows = plane.sample(len(choice.ids), choice.kept[:plane.POINTS // 2])
-  places = charts.plane(plane.project(choice.embeddings, rows))
+  places = charts.plane(plane.PLANES[choice.map].function(choice.embeddings, rows))
   is_hard, chosen = np.isin(rows, hard), np.isin(rows, choice.kept)
   count = min(len(choice.kept), SHOWN)  # They stand in front.
-  return {'width': charts.MAP_WIDTH, 'height': charts.MAP_HEIGHT, 'count': len(rows),
+  how = plane.PLANES[choice.map].help.partition(' (')[0]
+  return {'how': how, 'width': charts.MAP_WIDTH, 'height': charts.MAP_HEIGHT, 'count': len(rows),
           'rest': charts.dots(places[~is_hard & ~chosen]), 'hard': charts.dots(places[is_hard]),
           'more': charts.dots(places[count:][chosen[count:]]),
           'chosen': [{'row': row, 'cluster': int(choice.pseudo_labels[row]), 'x': x, 'y': y}

@@ -29,7 +29,7 @@ def key_of(settings: Mapping[str, Any], ids: Sequence[str], labelled: np.ndarray
   """
   parts = {name: {field: value for field, value in part.items() if field not in ASIDE.get(name, ())}
            if isinstance(part, Mapping) else part for name, part in settings.items()
-           if name not in ('evaluate', 'benchmark')}
+           if name not in ('evaluate', 'benchmark', 'report')}
   return artifacts.fingerprint(json.dumps(parts, sort_keys=True), sorted(ids[i] for i in labelled.tolist()), content)
 
 
