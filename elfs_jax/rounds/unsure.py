@@ -1,7 +1,7 @@
 """How unsure a classifier is of each example, by the labels that have come back: the next round covers these first.
 
-Margins of a classifier alone choose worse than no labels do, and a cover whose examples count by their whole
-uncertainty no better. The root of it, halfway between both, was ahead (docs/lab/rounds.md).
+Those of which it is most unsure, without a cover, are a worse choice than one without labels. A cover in which examples
+count by the root of their uncertainty gains more than by all of it (docs/lab/rounds.md).
 """
 import warnings
 from collections.abc import Sequence
@@ -35,7 +35,8 @@ def uncertainty(embeddings: ArrayLike, rows: ArrayLike, classes: ArrayLike, *, s
   """1 - how far apart the probabilities of the two likeliest classes are, by a logistic regression on the labels.
 
   The regression's logits are divided by the temperature under which the labels of folds that it was not trained on are
-  likeliest: few labels make it unsure, as they should (as in UHerding, Bae et al., arXiv 2412.20644, section 4.2).
+  likeliest. So few labels make it unsure of all, and so do kinds of which a fold has seen none. To weigh a cover by
+  calibrated uncertainty is the idea of UHerding (Bae et al., arXiv 2412.20644), which does so by another kernel.
 
   Args: embeddings: float [N,D]; rows: int [m], those with labels, m >= folds; classes: int [m], two kinds or more;
     seed: draws the folds; temperatures: to choose from; block: how many rows are told at a time.
