@@ -21,7 +21,7 @@ def enough_labels(labels: Sequence) -> bool:
   return len(labels) >= LEAST and len(set(map(str, labels))) >= LEAST_CLASSES
 
 
-def weights(embeddings: ArrayLike, rows: ArrayLike, classes: ArrayLike, *, seed: int, power: float = 0.5,
+def weights(embeddings: NDArray, rows: ArrayLike, classes: ArrayLike, *, seed: int, power: float = 0.5,
             floor: float = FLOOR) -> NDArray[np.float32]:
   """What the cover of each example counts: its `uncertainty`, at least `floor`, to this power.
 
@@ -30,7 +30,7 @@ def weights(embeddings: ArrayLike, rows: ArrayLike, classes: ArrayLike, *, seed:
   return np.maximum(uncertainty(embeddings, rows, classes, seed=seed), floor).astype(np.float32) ** np.float32(power)
 
 
-def uncertainty(embeddings: ArrayLike, rows: ArrayLike, classes: ArrayLike, *, seed: int, folds: int = 5,
+def uncertainty(embeddings: NDArray, rows: ArrayLike, classes: ArrayLike, *, seed: int, folds: int = 5,
                 temperatures: Sequence[float] = TEMPERATURES, block: int = BLOCK) -> NDArray[np.float64]:
   """1 - how far apart the probabilities of the two likeliest classes are, by a logistic regression on the labels.
 
