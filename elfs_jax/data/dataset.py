@@ -46,8 +46,9 @@ class Dataset:
   @property
   def told(self) -> tuple[np.ndarray, list[str]]:
     """Those labelled already of which the label is known: rows int64 [k], and their labels."""
-    known = [i for i, label in enumerate(self.labelled_labels or []) if label is not None]
-    return self.labelled[np.array(known, np.int64)], [str(self.labelled_labels[i]) for i in known]
+    given = self.labelled_labels or []
+    known = [i for i, label in enumerate(given) if label is not None]
+    return self.labelled[np.array(known, np.int64)], [str(given[i]) for i in known]
 
   def pixels(self, rows: Sequence[int] | np.ndarray, size: int | None = None, progress: Callable | None = None
              ) -> np.ndarray:

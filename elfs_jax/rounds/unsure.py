@@ -1,7 +1,7 @@
 """How unsure a classifier is of each example, by the labels that have come back: the next round covers these first.
 
-Margins of a classifier alone choose worse than no labels do, and a cover whose examples count by their whole
-uncertainty no better. The root of it, halfway between both, was ahead (docs/lab/rounds.md).
+Those of which it is most unsure, without a cover, are a worse choice than one without labels. A cover in which examples
+count by the root of their uncertainty gains more than by all of it (docs/lab/rounds.md).
 """
 import warnings
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def enough_labels(labels: Sequence) -> bool:
   return len(labels) >= LEAST and len(set(map(str, labels))) >= LEAST_CLASSES
 
 
-def weights(embeddings: ArrayLike, rows: ArrayLike, classes: ArrayLike, *, seed: int, power: float = 0.5,
+def weights(embeddings: NDArray, rows: ArrayLike, classes: ArrayLike, *, seed: int, power: float = 0.5,
             floor: float = FLOOR) -> NDArray[np.float32]:
   """What the cover of each example counts: its `uncertainty`, at least `floor`, to this power.
 
@@ -30,12 +30,13 @@ def weights(embeddings: ArrayLike, rows: ArrayLike, classes: ArrayLike, *, seed:
   return np.maximum(uncertainty(embeddings, rows, classes, seed=seed), floor).astype(np.float32) ** np.float32(power)
 
 
-def uncertainty(embeddings: ArrayLike, rows: ArrayLike, classes: ArrayLike, *, seed: int, folds: int = 5,
+def uncertainty(embeddings: NDArray, rows: ArrayLike, classes: ArrayLike, *, seed: int, folds: int = 5,
                 temperatures: Sequence[float] = TEMPERATURES, block: int = BLOCK) -> NDArray[np.float64]:
   """1 - how far apart the probabilities of the two likeliest classes are, by a logistic regression on the labels.
 
   The regression's logits are divided by the temperature under which the labels of folds that it was not trained on are
-  likeliest: few labels make it unsure, as they should (as in UHerding, Bae et al., arXiv 2412.20644, section 4.2).
+  likeliest. So few labels make it unsure of all, and so do kinds of which a fold has seen none. To weigh a cover by
+  calibrated uncertainty is the idea of UHerding (Bae et al., arXiv 2412.20644), which does so by another kernel.
 
   Args: embeddings: float [N,D]; rows: int [m], those with labels, m >= folds; classes: int [m], two kinds or more;
     seed: draws the folds; temperatures: to choose from; block: how many rows are told at a time.
