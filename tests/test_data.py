@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from elfs_jax import data
+from elfs_jax import data, pipeline
 from elfs_jax.data import decode, labels
 from elfs_jax.data.sources import folder
 
@@ -337,6 +337,25 @@ def test_embeddings_with_and_without_images(photos, tmp_path):
   with pytest.raises(ValueError) as error:
     data.load('embeddings', tmp_path / 'e.npy', images=photos)
   one_line(error, '4 embeddings', '3 images', 'b/two.png')
+
+
+def test_single_precision_of_an_npy_stays_in_the_file_and_gives_the_same_run(tiny, tmp_path):
+  x = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
+  np.save(tmp_path / 'e.npy', x)
+  np.savez(tmp_path / 'e.npz', embeddings=x)
+  mapped, read = (data.load('embeddings', tmp_path / name) for name in ('e.npy', 'e.npz'))
+  assert isinstance(mapped.embeddings, np.memmap) and not isinstance(read.embeddings, np.memmap)
+  assert mapped.identity == read.identity and not mapped.embeddings.flags.writeable
+  tiny.update_from_flattened_dict({'data.name': 'memory', 'embed.method': 'auto', 'select.beta': 0.1})
+  chosen = [pipeline.select_from(one, tiny, tmp_path / name, say=lambda _: None).indices
+            for name, one in (('a', mapped), ('b', read))]
+  np.testing.assert_array_equal(*chosen)
+  x[7, 2] = np.nan
+  np.save(tmp_path / 'f.npy', x)
+  with pytest.raises(ValueError, match=r'1 of 60 rows \(7\)'):
+    data.load('embeddings', tmp_path / 'f.npy')
+  np.save(tmp_path / 'g.npy', np.asfortranarray(x[:5]))
+  np.testing.assert_array_equal(data.load('embeddings', tmp_path / 'g.npy').embeddings, x[:5])
 
 
 @pytest.mark.parametrize('images, words', [

@@ -9,6 +9,8 @@ import numpy as np
 
 from elfs_jax.data import given
 
+BLOCK = 8192  # Rows that are looked at at a time.
+
 
 def size(size, what='size') -> None:
   """Raises: ValueError unless it is a whole number of pixels, or None."""
@@ -54,7 +56,7 @@ def images(images, what: str) -> np.ndarray:
 
 
 def embeddings(embeddings, what: str) -> np.ndarray:
-  """float32 [N,D], finite. Raises: ValueError."""
+  """float32 [N,D], finite; of a memory map the map, where it is float32. Raises: ValueError."""
   embeddings = given.array(embeddings, what)
   if embeddings.dtype == object and embeddings.ndim == 2:
     try:
@@ -66,8 +68,9 @@ def embeddings(embeddings, what: str) -> np.ndarray:
     raise ValueError(f'{what} are {embeddings.dtype} {embeddings.shape}; give floats [N,D] with at least one row'
                      + given.to_vectors(embeddings))
   with np.errstate(over='ignore'):
-    single = embeddings.astype(np.float32)
-  bad = np.flatnonzero(~np.isfinite(single).all(axis=1))
+    single = embeddings.astype(np.float32, copy=not isinstance(embeddings, np.memmap))
+  finite = [np.isfinite(single[start:start + BLOCK]).all(axis=1) for start in range(0, len(single), BLOCK)]
+  bad = np.flatnonzero(~np.concatenate(finite))
   if len(bad) and not (len(bad) == len(embeddings) and np.isfinite(embeddings).all()):
     rows = ', '.join(map(str, bad[:5])) + (', ...' if len(bad) > 5 else '')
     raise ValueError(f'{what} hold NaN or infinity in {len(bad)} of {len(embeddings)} rows ({rows}); '

@@ -30,6 +30,8 @@ CHUNK = 1 << 20
 def read(path, needed: str, optional: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
   """{name: array} of `needed` and what there is of `optional` from an .npz, or {needed: array} from an .npy.
 
+  Floats of an .npy stay in the file, as a read-only np.memmap.
+
   Raises: FileNotFoundError or ValueError, in one line that names the file and the mend.
   """
   file = pathlib.Path(path).expanduser()
@@ -47,7 +49,7 @@ def read(path, needed: str, optional: tuple[str, ...] = ()) -> dict[str, np.ndar
       warnings.simplefilter('ignore')  # Of headers that old Pythons wrote.
       if opened.read(4) != b'PK\x03\x04':
         opened.seek(0)
-        return {needed: _array(opened, file.stat().st_size)}
+        return {needed: _array(opened, file.stat().st_size, mapped=True)}
       with zipfile.ZipFile(opened) as archive:
         members = {entry.filename.removesuffix('.npy'): entry for entry in archive.infolist()}
         if needed in members:
@@ -67,8 +69,8 @@ def _member(archive, entry):
     return _array(opened, entry.file_size)
 
 
-def _array(opened, size):
-  """The array of an .npy file that has `size` bytes."""
+def _array(opened, size, mapped=False):
+  """The array of an .npy file that has `size` bytes; `mapped`: floats stay in the file, as a read-only np.memmap."""
   version = np.lib.format.read_magic(opened)
   if version not in HEADERS:
     raise ValueError('Python objects or structures')
@@ -81,6 +83,8 @@ def _array(opened, size):
   bytes_ = count * max(1, dtype.itemsize)  # NumPy makes room for a letter where a string has none.
   if min(shape, default=0) < 0 or bytes_ > size:
     raise ValueError(f'it is cut short, or claims {shape} of {dtype} wrongly')
+  if mapped and dtype.kind == 'f' and count and not by_column:
+    return np.memmap(opened, dtype, 'r', opened.tell(), shape)
   room.need_memory(bytes_, 'this array', 'bring fewer rows, or a machine with more memory')
   array = np.empty(count, dtype)
   _fill(opened, array)

@@ -74,8 +74,8 @@ def _self_supervised(job):
 
 
 def _neighbors(job):
-  if job.n >= job.config.neighbors.exact_below:  # 25 cells of half a root of N are searched, of 2 roots.
-    return 5 + 4e-10 * job.n ** 1.5 * job.width * 25, 400 * MB + job.n * (8 * job.width + 8 * job.k)
+  if job.n >= job.config.neighbors.exact_below:  # By cells: docs/performance.md.
+    return 2 + 2.4e-10 * job.n ** 1.5 * job.width, 400 * MB + job.n * (8 * job.width + 8 * job.k)
   blocks = 4 * min(1 << 28, 4 * 512 * job.n)
   return 0.3 + 6e-11 * job.n ** 2 * job.width, blocks + job.n * (12 * job.width + 16 * job.k)
 
