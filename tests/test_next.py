@@ -130,6 +130,17 @@ def test_the_command(folder, tmp_path):
   assert len(names_in(out)) == 6 and not set(names_in(out)) & set(first) and 'coreset in' in process.stdout
 
 
+def test_files_are_found_where_the_run_was_started(folder, tmp_path, monkeypatch):
+  (tmp_path / 'begun.txt').write_text('a b/20.png\na b/21.png')
+  (tmp_path / 'elsewhere').mkdir()
+  monkeypatch.chdir(tmp_path)
+  out = first_round(folder, tmp_path / 'out', **{'data.labelled': 'begun.txt'})
+  (tmp_path / 'labels.csv').write_text(f'id,label\n{names_in(out)[0]},a\n')
+  monkeypatch.chdir(tmp_path / 'elsewhere')
+  next_round.run(out, tmp_path / 'labels.csv', 5, say=lambda line: None)
+  assert status_in(out)['a b/20.png'] == status_in(out)['a b/21.png'] == 'labelled'
+
+
 def test_help(capsys, monkeypatch):
   monkeypatch.setattr('sys.argv', ['elfs-jax', 'next', '--help'])
   with pytest.raises(SystemExit) as error:

@@ -8,6 +8,7 @@ WORKDIR/labels.csv, so that each round brings its new ones alone. The list of be
 import argparse
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,9 @@ from elfs_jax import data
 from elfs_jax.budget import budget_count, parse_budget
 from elfs_jax.data import labelled as labelled_lib
 from elfs_jax.runtime import handed, store
+
+# Settings that may be a file.
+PATHS = ('data', 'labels'), ('data', 'labelled'), ('embed', 'weights'), ('select', 'group_by')
 
 
 def command(argv: Sequence[str]) -> None:
@@ -127,6 +131,11 @@ def _config_in(workdir: pathlib.Path) -> ConfigDict:
                      'select_coreset(..., labelled=FILE) again')
   settings = json.loads((workdir / 'config.json').read_text('utf-8'))
   config = config_lib.get_config()
+  for section, field in PATHS:  # They start where the run was started.
+    value = settings.get(section, {}).get(field)
+    there = os.path.join(settings.get('folder', ''), str(value))
+    if isinstance(value, str) and not os.path.exists(value) and os.path.isfile(there):
+      settings[section][field] = there
   with config.ignore_type():
     for name, part in settings.items():
       if name == 'seed':

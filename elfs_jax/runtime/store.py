@@ -120,7 +120,8 @@ def _words(source):
 
 
 def _write_config(workdir, source, settings, root=None, choice=None):
-  config = {'source': source, 'root': None if root is None else str(root), 'choice': choice} | settings
+  config = {'source': source, 'folder': os.getcwd(), 'root': None if root is None else str(root), 'choice': choice}
+  config |= settings
   artifacts.write_text(workdir / 'config.json', json.dumps(config, indent=2))
 
 
