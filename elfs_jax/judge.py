@@ -17,6 +17,7 @@ import optax
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from elfs_jax import learning_curve
 from elfs_jax.budget import floor_count
 from elfs_jax.runtime import mesh
 
@@ -34,6 +35,8 @@ MOST_BETA = 0.2  # For a cover: in no set measured did more help, and on photogr
 # it; measured were 0.05 to 0.28 on all sets but `synthetic`, and 0.54 there.
 OUTLIER_LIMIT = 0.4
 
+BESIDE, DRAWS = (0.5, 4.0), 2  # Sizes, in budgets, of further random subsets, and how many: see `worth`.
+VERSION = 1  # Raise it when `verdict` answers otherwise for the same arguments.
 HIDDEN = 128
 BATCH = 128
 RATE = 3e-3
@@ -49,7 +52,8 @@ def verdict(embeddings: ArrayLike, clusterings: ArrayLike, difficulty: ArrayLike
             weight_decay: float = WEIGHT_DECAY, set_aside: int = 10, least_beta: Table = LEAST_BETA,
             noisy_beta: Table = NOISY_BETA, published_beta: Table = PUBLISHED_BETA,
             most_beta: float = MOST_BETA, outlier_limit: float = OUTLIER_LIMIT, outlier_part: int = 10,
-            errors: float = 2, confidence: float = 0.95, keep: float | None = None) -> dict[str, Any]:
+            beside: tuple[float, float] = BESIDE, draws: int = DRAWS, errors: float = 2, confidence: float = 0.95,
+            keep: float | None = None) -> dict[str, Any]:
   """Which beta to use, and whether the coreset is likely to beat a random choice: without labels.
 
   A method that covers what it drops needs to drop little: its betas are the least one (`least_beta`; `noisy_beta` where
@@ -75,11 +79,12 @@ def verdict(embeddings: ArrayLike, clusterings: ArrayLike, difficulty: ArrayLike
     most_beta: the largest beta of the grid that a method which covers what it drops may use.
     outlier_limit: the share of outliers (`outlier_share`) above which the hardest are noise.
     outlier_part: as `part` in `outlier_share`.
-    errors, confidence: as in `best_beta` and `forecast`.
+    beside, draws: the sizes, in budgets, at which further random subsets are graded, and how many at each.
+    errors, confidence: as in `best_beta`, and in `forecast` and `worth`.
     keep: the one beta to grade, if it is settled already; 0 where there is no room for it.
   Returns: dict of `betas` [R], `scores` float32 [R,Q,folds], `random_scores` [randoms,Q,folds], `beta`, and `gap` and
     `half` of `forecast`; with `covers` also `outlier_share` and `noisy`, whether it is above the limit; with `keep`
-    `kept`, which is True.
+    `kept`, which is True; where that of `worth` is known, `worth` [3] and the `sizes` [3] graded, both in budgets.
   """
   pruned = 1 - budget / len(difficulty)
   if covers:
@@ -93,54 +98,63 @@ def verdict(embeddings: ArrayLike, clusterings: ArrayLike, difficulty: ArrayLike
     facts = {}
   if keep is not None:
     betas, facts = [keep], facts | {'kept': True}
-  scores, random_scores, betas = grade_folds(
-      embeddings, clusterings, choose, draw, budget, betas, weights=weights, folds=folds, randoms=randoms, steps=steps,
-      seed=seed, progress=progress, set_aside=set_aside, hidden=hidden, batch=batch, rate=rate,
-      weight_decay=weight_decay)
+  scores, random_scores, others, betas, sizes = grade_folds(
+      embeddings, clusterings, choose, draw, budget, betas, weights=weights, folds=folds, randoms=randoms,
+      beside=beside, draws=draws, steps=steps, seed=seed, progress=progress, set_aside=set_aside, hidden=hidden,
+      batch=batch, rate=rate, weight_decay=weight_decay)
   beta = best_beta(betas, scores, expected, errors=errors)
-  gap, half = forecast(scores[betas.index(beta)], random_scores, confidence=confidence)
+  taken = scores[betas.index(beta)]
+  gap, half = forecast(taken, random_scores, confidence=confidence)
+  found = worth(taken, random_scores, others, sizes, confidence=confidence) if len(others) else None
+  facts |= {} if found is None else {'sizes': np.array(sizes) / sizes[1], 'worth': found / sizes[1]}
   return {'betas': np.array(betas), 'scores': scores, 'random_scores': random_scores, 'beta': beta, 'gap': gap,
           'half': half} | facts
 
 
 def grade_folds(embeddings: ArrayLike, clusterings: ArrayLike, choose: Choose, draw: Callable[..., NDArray[np.int64]],
-                budget: int, betas: Sequence[float], *, weights: ArrayLike | None, folds: int, randoms: int, steps: int,
-                seed: int, progress: Callable[..., Any] | None = None, set_aside: int = 10,
-                **how: Any) -> tuple[NDArray[np.float32], NDArray[np.float32], list[float]]:
-  """Grade a coreset of each beta, and random subsets, on parts set aside.
+                budget: int, betas: Sequence[float], *, weights: ArrayLike | None, folds: int, randoms: int,
+                beside: tuple[float, float] = BESIDE, draws: int = DRAWS, steps: int, seed: int,
+                progress: Callable[..., Any] | None = None, set_aside: int = 10,
+                **how: Any) -> tuple[NDArray, NDArray, NDArray, list[float], list[int]]:
+  """Grade a coreset of each beta, and random subsets of three sizes, on parts set aside.
 
   A fold chooses at the same rate from what is not set aside.
 
   Args: as in `verdict`; how: `hidden`, `batch`, `rate` and `weight_decay` of `grade`.
-  Returns: (scores float32 [R,Q,folds], those of random subsets [randoms,Q,folds], the R betas that there is room for).
+  Returns: (scores float32 [R,Q,folds], those of random subsets [randoms,Q,folds] and of those of the least and the
+    most size [2,draws,Q,folds], or [0,...] without room; the R betas that there is room for; the three sizes).
   """
   n = len(embeddings)
   held = max(1, n // set_aside)
   count = max(1, floor_count(budget / n, n - held))
   betas = [beta for beta in sorted(betas) if floor_count(beta, n) + budget <= n
            and floor_count(beta, n - held) + count <= n - held] or [0.0]
+  fewest, most = int(beside[0] * count), min(int(beside[1] * count), n - held)
+  others = [fewest, most] if 0 < fewest < count < most else []
 
   def fold(turn):
     order = np.random.default_rng([seed, turn, 0x10d6]).permutation(n)
     held_out, rest = np.sort(order[:held]), np.sort(order[held:])
     chosen = [choose(rest, count, beta) for beta in betas]
     drawn = [rest[draw(len(rest), count, seed=[seed, turn, i])] for i in range(randoms)]
-    return grade(embeddings, np.stack(chosen + drawn), clusterings, held_out, weights=weights, steps=steps, seed=seed,
+    further = [rest[draw(len(rest), size, seed=[seed, turn, i, size])] for size in others for i in range(draws)]
+    return grade(embeddings, chosen + drawn + further, clusterings, held_out, weights=weights, steps=steps, seed=seed,
                  fold=turn, **how)
 
   turns = range(folds) if progress is None else progress(range(folds), desc='judging', total=folds)
   scores = np.stack([fold(turn) for turn in turns], 2)
-  return scores[:len(betas)], scores[len(betas):], betas
+  scores, random_scores, further = np.split(scores, [len(betas), len(betas) + randoms])
+  return scores, random_scores, further.reshape(len(others), draws, *further.shape[1:]), betas, [fewest, count, most]
 
 
-def grade(embeddings: ArrayLike, candidates: ArrayLike, clusterings: ArrayLike, held_out: ArrayLike, *,
+def grade(embeddings: ArrayLike, candidates: Sequence[ArrayLike], clusterings: ArrayLike, held_out: ArrayLike, *,
           weights: ArrayLike | None = None, steps: int = 400, seed: int = 0, fold: int = 0, hidden: int = HIDDEN,
           batch: int = BATCH, rate: float = RATE, weight_decay: float = WEIGHT_DECAY) -> NDArray[np.float32]:
   """Accuracy on the held-out part of an MLP trained on each candidate, per clustering.
 
   Args:
     embeddings: float32 [N,D].
-    candidates: int [R,n], rows of indices of one size.
+    candidates: R rows of indices, int [n] each, where n may differ.
     clusterings: int32 [Q,N], labels that the candidates' difficulty did not use.
     held_out: int [m], indices that no candidate holds.
     weights: float [N], 0 or more, what each example counts in the accuracy; default all alike.
@@ -155,33 +169,35 @@ def grade(embeddings: ArrayLike, candidates: ArrayLike, clusterings: ArrayLike, 
   x = x / max(float(x.std()), 1e-12)  # One scale for all dimensions: the small ones are mostly noise.
   labels = np.asarray(clusterings, np.int32)
   weights = np.ones(len(x), np.float32) if weights is None else np.asarray(weights, np.float32)
-  x, candidates, held_out, weights = jax.device_put(
-      (x, np.asarray(candidates, np.int32), np.asarray(held_out, np.int32), weights), jax.local_devices()[0])
-  halves = [candidates[:-(-len(candidates) // 2)], candidates[len(candidates) // 2:]]  # Of one shape.
+  sizes = np.array([len(rows) for rows in candidates], np.int32)
+  rows = np.array([np.resize(rows, sizes.max()) for rows in candidates], np.int32)
+  x, rows, sizes, held_out, weights = jax.device_put(
+      (x, rows, sizes, np.asarray(held_out, np.int32), weights), jax.local_devices()[0])
+  halves = [(rows[half], sizes[half]) for half in (slice(-(-len(rows) // 2)), slice(len(rows) // 2, None))]  # Alike.
   out = np.empty((len(candidates), len(labels)), np.float32)
   key_fold = jax.random.fold_in(jax.random.key(seed), fold)
   with futures.ThreadPoolExecutor(len(halves)) as pool:  # On the CPU one program leaves a third of two cores idle.
     for q in range(len(labels)):
       key = jax.random.fold_in(jax.random.fold_in(key_fold, q), 0)  # The 0: so that verdicts stay what they were.
       first, last = pool.map(lambda half: np.asarray(_grade_all(
-          x, half, labels[q], held_out, weights, key, classes=int(labels.max()) + 1, steps=steps, hidden=hidden,
+          x, *half, labels[q], held_out, weights, key, classes=int(labels.max()) + 1, steps=steps, hidden=hidden,
           batch=batch, rate=rate, weight_decay=weight_decay)), halves)
       out[:, q] = np.concatenate([first, last[2 * len(first) - len(candidates):]])
   return out
 
 
 @mesh.repeatable(static_argnames=('classes', 'steps', 'hidden', 'batch', 'rate', 'weight_decay'))
-def _grade_all(x, candidates, labels, held_out, weights, key, *, classes, steps, hidden, batch, rate, weight_decay):
+def _grade_all(x, candidates, sizes, labels, held_out, weights, key, *, classes, steps, hidden, batch, rate,
+               weight_decay):
   """All candidates at once with the same start and the same draws, so that they differ in their examples alone."""
   key_first, key_last, key_batch = jax.random.split(key, 3)
-  width = x.shape[1]
-  count, size = candidates.shape
+  width, count = x.shape[1], len(candidates)
   params = {'first': jax.random.normal(key_first, (width, hidden)) * np.sqrt(2 / width),
             'bias': jnp.zeros(hidden),
             'last': jax.random.normal(key_last, (hidden, classes)) * np.sqrt(1 / hidden)}
   params = jax.tree.map(lambda a: jnp.tile(a, (count, *[1] * a.ndim)), params)
   optimizer = optax.adamw(optax.cosine_decay_schedule(rate, steps), weight_decay=weight_decay)
-  draws = jax.random.randint(key_batch, (steps, batch), 0, size)
+  draws = jax.vmap(lambda size: jax.random.randint(key_batch, (steps, batch), 0, size), out_axes=1)(sizes)
 
   def loss(params, x, y):
     logits = jax.vmap(_logits)(params, x)
@@ -189,7 +205,7 @@ def _grade_all(x, candidates, labels, held_out, weights, key, *, classes, steps,
 
   def step(carry, draw):
     params, opt_state = carry
-    rows = candidates[:, draw]
+    rows = jnp.take_along_axis(candidates, draw, 1)
     grads = jax.grad(loss)(params, x[rows], labels[rows])
     updates, opt_state = optimizer.update(grads, opt_state, params)
     return (optax.apply_updates(params, updates), opt_state), None
@@ -251,10 +267,34 @@ def forecast(chosen: NDArray, randoms: NDArray, *, confidence: float = 0.95) -> 
   Returns: (difference of mean accuracies, half width of its 95 % interval): the spread over clusterings, and that of
     one random subset around their mean, since that is what the user would draw.
   """
-  gaps = (chosen - randoms.mean(0)).mean(-1)
-  draws = randoms.mean(1)
+  gap, (clusters, one), freedom = _apart(chosen, randoms)
+  variance = clusters + one * (1 + 1 / randoms[:, 0].size)
+  return gap, float(stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance)) if freedom else float('inf')
+
+
+def worth(chosen: NDArray, randoms: NDArray, others: NDArray, sizes: Sequence[int], *,
+          confidence: float = 0.95) -> NDArray[np.float64] | None:
+  """How many random examples the coreset is as good as: where a power law through three sizes reaches its score.
+
+  Args: chosen, randoms, confidence: as in `forecast`; others: float [2,D,Q,folds] of random subsets of the least and
+    the most of `sizes`, three, rising, the second the coreset's.
+  Returns: float64 [3], the number and its interval, by the spread over clusterings and of the random subsets' mean,
+    all between the least size and the most. None where the curve does not rise, or there are too few gradings.
+  """
+  gap, (clusters, one), freedom = _apart(chosen, randoms)
+  means = np.array([others[0].mean(), randoms.mean(), others[1].mean()], np.float64)
+  law = learning_curve.power_laws(np.asarray(sizes), means[None])[0]
+  least, now, most = learning_curve.accuracies(law, sizes)
+  if not least < now < most or not freedom:
+    return None
+  half = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(clusters + one / randoms[:, 0].size)
+  return np.clip(learning_curve.counts(law, now + gap + half * np.array([0, -1, 1])), sizes[0], sizes[2])
+
+
+def _apart(chosen, randoms):
+  """The mean gain over random subsets; its variance over clusterings, and that of one subset; degrees of freedom."""
+  gaps, draws = (chosen - randoms.mean(0)).mean(-1), randoms.mean(1)
   if len(gaps) < 2 or len(draws) < 2:
-    return float(gaps.mean()), float('inf')
-  variance = gaps.var(ddof=1) / len(gaps) + draws.var(0, ddof=1).mean() * (1 + 1 / draws.size)
+    return float(gaps.mean()), (0.0, 0.0), 0
   freedom = min(len(gaps), draws.size - draws.shape[1] + 1) - 1
-  return float(gaps.mean()), float(stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance))
+  return float(gaps.mean()), (gaps.var(ddof=1) / len(gaps), draws.var(0, ddof=1).mean()), freedom

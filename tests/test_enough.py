@@ -2,21 +2,30 @@
 import numpy as np
 import pytest
 
+from elfs_jax import learning_curve
 from elfs_jax.rounds import enough
 
 
 @pytest.mark.parametrize('a, b, c', [(0.95, 1.2, 0.5), (0.8, 0.9, 1.0), (1.0, 2.0, 0.4), (0.7, 0.0, 0.5)])
 def test_a_power_law_is_found_again(a, b, c):
   sizes = np.array([20, 40, 80, 160, 320])
-  found = enough.power_laws(sizes, (a - b * sizes ** -c)[None])[0]
+  found = learning_curve.power_laws(sizes, (a - b * sizes ** -c)[None])[0]
   for n in (160, 500, 5000):
     assert found[0] - found[1] * n ** -found[2] == pytest.approx(a - b * n ** -c, abs=0.01)
 
 
 def test_a_fit_never_passes_one_nor_falls():
   sizes, rng = np.array([10, 20, 40, 80]), np.random.default_rng(0)
-  a, b, _ = enough.power_laws(sizes, rng.random((200, 4))).T
+  a, b, _ = learning_curve.power_laws(sizes, rng.random((200, 4))).T
   assert (a <= 1).all() and (b >= 0).all()
+
+
+def test_a_law_is_read_in_both_directions():
+  law = np.array([0.9, 1.2, 0.5])
+  np.testing.assert_allclose(learning_curve.accuracies(law, [16, 144]), [0.6, 0.8])
+  np.testing.assert_allclose(learning_curve.counts(law, [0.6, 0.8, 0.9, 0.95]), [16, 144, np.inf, np.inf])
+  both = np.stack([law, [1.0, 1.0, 1.0]])[:, None]
+  np.testing.assert_allclose(learning_curve.accuracies(both, [16, 4]), [[0.6, 0.3], [15 / 16, 0.75]])
 
 
 def test_the_interval_holds_the_truth_of_a_synthetic_curve_as_often_as_it_says():

@@ -1,5 +1,6 @@
 import numpy as np
-from scipy import stats
+import pytest
+from scipy import optimize, stats
 
 from elfs_jax import judge, neighbors, select
 
@@ -25,6 +26,16 @@ def test_candidates_with_the_same_examples_get_the_same_grade():
   rows = np.arange(60, 100)
   scores = judge.grade(x, np.stack([rows, rows]), labels[None], np.arange(60), steps=30)
   assert scores[0, 0] == scores[1, 0]
+
+
+def test_candidates_of_several_sizes_are_graded_as_each_size_alone():
+  x, labels = blobs()
+  x = x + np.random.default_rng(1).normal(0, 4, x.shape).astype(np.float32)
+  rows = [np.arange(60, 100), np.arange(60, 90), np.arange(100, 251)]
+  together = judge.grade(x, rows, labels[None], np.arange(60), steps=30)[:, 0]
+  np.testing.assert_allclose(together, [judge.grade(x, [one], labels[None], np.arange(60), steps=30)[0, 0]
+                                        for one in rows], atol=1e-6)
+  assert len(set(together)) > 1
 
 
 def test_weights_say_what_each_example_counts_in_the_grade():
@@ -199,12 +210,12 @@ def test_no_candidate_holds_what_it_is_graded_on_and_each_fold_and_seed_draws_an
            randoms=4, weights=weights, steps=7, seed=seed)
   assert len(seen) == 6 and [more['fold'] for *_, more in seen] == [0, 1, 2] * 2
   for candidates, held_out, more in seen:
-    assert candidates.shape == (2 + 4, 18) and len(held_out) == 9 and all(len(set(row)) == 18 for row in candidates)
-    assert not np.isin(candidates, held_out).any()
+    assert [len(row) for row in candidates] == [18] * (2 + 4) + [9] * 2 + [72] * 2 and len(held_out) == 9
+    assert all(len(set(row)) == len(row) and not np.isin(row, held_out).any() for row in candidates)
     assert more['weights'] is weights and more['steps'] == 7
   assert [more['seed'] for *_, more in seen] == [0] * 3 + [1] * 3
   assert len({tuple(held_out) for _, held_out, _ in seen}) == 6
-  assert len({tuple(row) for candidates, *_ in seen for row in candidates[2:]}) == 6 * 4
+  assert len({tuple(row) for candidates, *_ in seen for row in candidates[2:]}) == 6 * (4 + 2 + 2)
 
 
 def test_seed_fold_and_clustering_draw_other_starts_and_an_odd_number_of_candidates_is_graded():
@@ -225,3 +236,51 @@ def test_the_forecast_is_the_prediction_interval_of_one_more_draw_where_clusteri
   gap, half = judge.forecast(np.full((12, 1), 0.5), draws)
   np.testing.assert_allclose(gap, 0.5 - draws.mean())
   np.testing.assert_allclose(half, stats.t.ppf(0.975, 7) * draws[:, 0, 0].std(ddof=1) * np.sqrt(1 + 1 / 8))
+
+
+def law(n):
+  return 0.9 - 1.2 * n ** -0.5
+
+
+def test_the_worth_is_where_the_curve_of_random_subsets_reaches_the_coresets_score():
+  sizes, gaps = (50, 100, 400), np.array([0.03, 0.035, 0.025, 0.04])
+  randoms, others = np.full((5, 4, 3), law(100)), np.full((2, 2, 4, 3), [[[[law(50)]]], [[[law(400)]]]])
+  chosen = law(100) + gaps[:, None].repeat(3, 1)
+  found = judge.worth(chosen, randoms, others, sizes)
+  half = stats.t.ppf(0.975, 3) * gaps.std(ddof=1) / 2
+  expected = [optimize.brentq(lambda n: law(n) - law(100) - gaps.mean() - by, 20, 2000) for by in (0, -half, half)]
+  np.testing.assert_allclose(found, expected, rtol=0.02)
+  wide = judge.worth(chosen, randoms + np.linspace(-0.05, 0.05, 5)[:, None, None], others, sizes)
+  assert wide[1] < found[1] < found[0] < found[2] < wide[2]
+  at_no_gain = judge.worth(randoms[0], randoms + 0.002, others, sizes)  # Though the curve is not exactly there.
+  assert 90 < at_no_gain[0] < 100
+
+
+@pytest.mark.parametrize('gap, expected', [(0.2, [400] * 3), (-0.2, [50] * 3)])
+def test_the_worth_stays_between_the_sizes_graded(gap, expected):
+  randoms, others = np.full((5, 4, 3), law(100)), np.full((2, 2, 4, 3), [[[[law(50)]]], [[[law(400)]]]])
+  assert judge.worth(randoms[0] + gap, randoms, others, (50, 100, 400)).tolist() == expected
+
+
+def test_nothing_is_said_of_the_worth_where_more_examples_do_not_help():
+  randoms = np.full((5, 4, 3), 0.5)
+  for more in (0.5, 0.4):
+    others = np.stack([np.full((2, 4, 3), 0.5), np.full((2, 4, 3), more)])
+    assert judge.worth(randoms[0], randoms, others, (50, 100, 400)) is None
+
+
+def test_a_random_choice_is_worth_its_own_size_and_a_one_sided_one_less():
+  x, labels = blobs(600, width=12)
+  x = x + np.random.default_rng(1).normal(0, 4, x.shape).astype(np.float32)
+  clusterings = np.stack([labels, (labels + 1) % 4, labels // 2])
+  def random(rows, count, beta):
+    return np.random.default_rng(len(rows)).permutation(rows)[:count]
+  def one_sided(rows, count, beta):
+    return rows[np.argsort(labels[rows], kind='stable')[:count]]
+  def worth(choose, budget=40):
+    return judge.verdict(x, clusterings, np.arange(600.0), choose, select.random, budget, covers=False, betas=(0.0,),
+                         folds=3, randoms=4, steps=60, seed=0, published_beta=((0, 0), (1, 0)))
+  chance, poor = worth(random), worth(one_sided)
+  np.testing.assert_allclose(chance['sizes'], [0.5, 1, 4])
+  assert chance['worth'][1] < 1 < chance['worth'][2] and poor['worth'][0] == 0.5
+  assert 'worth' not in worth(random, 1) and 'worth' not in worth(random, 600)  # No room for other sizes.

@@ -14,7 +14,8 @@ STAGES = {'data': ['data'], 'embed': ['embed', 'encoders'], 'encoders': ['embed'
           'copies': ['copies'], 'judge': ['judge'], 'evaluate': ['evaluate'],
           'report': ['report'], 'export': ['export'], 'rounds.enough': ['rounds.enough'],
           'rounds.unsure': ['rounds.unsure']}
-FOUNDATIONS = ['budget', 'bounds', 'connection', 'dynamics', 'scores', 'table', 'training', 'vectors', 'runtime.mesh']
+FOUNDATIONS = ['budget', 'bounds', 'connection', 'dynamics', 'learning_curve', 'scores', 'table', 'training', 'vectors',
+               'runtime.mesh']
 WRITES = {'export': ['runtime.artifacts']}  # What a stage may use beside them.
 WITHOUT_JAX = ['budget', 'cluster', 'cluster.centroids', 'cluster.merging', 'cluster.quality', 'config',
                'config.fields', 'copies', 'data', 'embed', 'embed.choice', 'embed.pixels', 'embed.scaling', 'encoders',

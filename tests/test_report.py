@@ -396,6 +396,17 @@ def test_the_forecast_is_a_sentence_with_a_range(gap, half, side, words_of):
   assert answer == texts.ANSWERS[side] and words.forecast(judged) in verdict
 
 
+@pytest.mark.parametrize('worth, said', [
+    ((2.1, 1.75, 2.55), 'as good as about 420 random ones (350 to 510)'),
+    ((2.1, 0.5, 4.0), 'as good as about 420 random ones (fewer than 100 to more than 800)'),
+    ((4.0, 2.6, 4.0), 'as good as more than 800 random ones'),
+    ((0.5, 0.5, 0.7), 'as good as fewer than 100 random ones')])
+def test_the_forecast_says_how_many_random_labels_the_choice_is_worth(worth, said):
+  judged = {'gap': 0.05, 'half': 0.02, 'worth': np.array(worth), 'sizes': np.array([0.5, 1, 4]), 'budget': 200}
+  assert words.worth(judged) == said and words.forecast(judged).endswith(f'random ones; they are {said}')
+  assert words.worth({'gap': 0.05, 'half': 0.02}) == ''
+
+
 @pytest.mark.parametrize('said, mean, answer, sentence, note', [
     ('better', 0.8, 'Yes', '10.0 points more accurate', '5 seeds of each; their 95 % intervals lie apart.'),
     ('worse', 0.6, 'No', '10.0 points less accurate', 'lie apart'),

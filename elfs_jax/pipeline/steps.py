@@ -200,7 +200,7 @@ def beta_of(run, config, embeddings, candidates, num_classes, budget, keep):
     return None, None
   if how.beta != 'auto':
     return how.beta, None
-  stage_name = f'judge_{budget}' + ('' if keep is None else '_kept')
+  stage_name, asked = f'judge_{budget}' + ('' if keep is None else '_kept'), budget
   if len(embeddings) > JUDGED:
     embeddings, candidates, budget = _sample(run, config, embeddings, candidates, budget)
   # Kept apart from the verdict, since they are the same for every budget and score.
@@ -211,11 +211,12 @@ def beta_of(run, config, embeddings, candidates, num_classes, budget, keep):
                              balance=how.balance, seed=config.seed, **select.constants(how.method))
   judged = stage(
       run, stage_name, judge.verdict,
-      version=select.METHODS[how.method].version, keep=keep, embeddings=embeddings, clusterings=clusterings,
+      version=judge.VERSION + select.METHODS[how.method].version,  # Both only rise.
+      keep=keep, embeddings=embeddings, clusterings=clusterings,
       budget=budget, choose=choose, draw=select.random, difficulty=candidates.difficulty, covers=covers,
       betas=settings.betas, folds=settings.folds, steps=settings.steps, randoms=settings.randoms, seed=config.seed,
       weights=select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None)
-  return float(judged['beta']), judged
+  return float(judged['beta']), judged | {'budget': asked}
 
 
 def _sample(run, config, embeddings, candidates, budget):

@@ -5,6 +5,7 @@ this machine took.
 """
 from typing import Any, NamedTuple
 
+from elfs_jax import judge
 from elfs_jax.embed import pixels
 from elfs_jax.pipeline.steps import JUDGED
 from elfs_jax.training import recipe as recipes
@@ -124,7 +125,8 @@ def _clusterings(job):
 
 def _judge(job):
   job, settings = _judged(job), job.config.judge
-  trained = settings.folds * settings.clusterings * settings.steps * (len(settings.betas) + settings.randoms)
+  subsets = len(settings.betas) + settings.randoms + len(judge.BESIDE) * judge.DRAWS
+  trained = settings.folds * settings.clusterings * settings.steps * subsets
   return 5 + 1.5e-4 * trained + 5e-4 * job.n, COMPILED + job.n * (4 * job.width + 24 * job.k)
 
 

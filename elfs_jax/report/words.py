@@ -153,7 +153,25 @@ def side(judged: Mapping[str, Any]) -> str:
 
 
 def forecast(judged: Mapping[str, Any]) -> str:
-  """What the judge expects of the coreset against a random choice: a sentence with the 95 % range."""
+  """What the judge expects of the coreset: against a random choice, with the 95 % range, and in labels."""
+  more = worth(judged)
+  return _gain(judged) + (f'; they are {more}' if more else '')
+
+
+def worth(judged: Mapping[str, Any]) -> str:
+  """How many random ones the coreset is as good as, with the 95 % range; '' where the judge could not tell."""
+  if 'worth' not in judged:
+    return ''
+  fewest, _, most = judged['sizes']
+  def number(times):
+    about = f'{float(format(times * judged["budget"], ".2g")):,.0f}'
+    return f'more than {about}' if times >= most else f'fewer than {about}' if times <= fewest else about
+  mean, low, high = map(number, judged['worth'])
+  inside = fewest < judged['worth'][0] < most
+  return f'as good as about {mean} random ones ({low} to {high})' if inside else f'as good as {mean} random ones'
+
+
+def _gain(judged):
   gap, half = 100 * float(judged['gap']), 100 * float(judged['half'])
   of = side(judged)
   what = {'better': 'more', 'probably better': 'probably more', 'alike': 'about as',

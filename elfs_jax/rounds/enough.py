@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from elfs_jax import learning_curve
+
 LEAST = 20          # Labels without which nothing is said,
 LEAST_CLASSES = 2   # and kinds.
-EXPONENTS = np.geomspace(0.1, 2.0, 40)
 FOLDS, REPEATS, SIZES = 5, 3, 6
 SEVERAL = 1000      # Above so many labels one repeat will do.
 
@@ -99,32 +100,8 @@ def extrapolate(curve: Curve, counts: Sequence[int], *, seed: int, resamples: in
   rng, m = np.random.default_rng(seed), curve.right.shape[1]
   picked = rng.multinomial(m, np.full(m, 1 / m), resamples) / m
   means = np.vstack([curve.right.mean(1), picked @ curve.right.T])
-  fits = power_laws(curve.sizes, means)
-  a, b, c = (fits[:, i, None] for i in range(3))
-  found = np.clip(a - b * np.asarray(counts, float)[None] ** -c, 0, 1)
+  fits = learning_curve.power_laws(curve.sizes, means)
+  found = np.clip(learning_curve.accuracies(fits[:, None], counts), 0, 1)
   low, high = np.percentile(found[1:], [2.5, 97.5], axis=0)
   return Expected(np.asarray(counts), found[0], np.minimum(low, found[0]), np.maximum(high, found[0]),
                   tuple(fits[0].tolist()))
-
-
-def power_laws(sizes: NDArray, accuracies: NDArray) -> NDArray[np.float64]:
-  """For each of R curves the a <= 1, b >= 0 and c of a - b * n ** -c, by least squares weighted by n.
-
-  Args: sizes: [S]; accuracies: float [R,S]. Returns: float64 [R,3].
-  """
-  weights = sizes / sizes.sum()
-  best, found = np.full(len(accuracies), np.inf), np.zeros((len(accuracies), 3))
-  mean = accuracies @ weights
-  for c in EXPONENTS:
-    x = -(np.asarray(sizes, float) ** -c)
-    centre = x @ weights
-    b = np.maximum(0, (accuracies - mean[:, None]) @ (weights * (x - centre)) / (weights @ (x - centre) ** 2))
-    a = mean - b * centre
-    beyond = a > 1
-    b = np.where(beyond, np.maximum(0, (accuracies - 1) @ (weights * x) / (weights @ x ** 2)), b)
-    a = np.where(beyond, 1.0, a)
-    error = (accuracies - a[:, None] - b[:, None] * x) ** 2 @ weights
-    better = error < best
-    best[better] = error[better]
-    found[better] = np.stack([a, b, np.full(len(a), c)], 1)[better]
-  return found
