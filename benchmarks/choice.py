@@ -257,7 +257,7 @@ def counted(count, said):
 def draw(rows):
   """Points above random with 95 % intervals: a panel per rate, a column per set."""
   tables = {name: compare.table(own) for name, own in of_sets(rows).items()}
-  picture = figure.Figure(figsize=(12, 3.6), layout='constrained')
+  picture = figure.Figure(figsize=(13, 3.6), layout='constrained')
   panels = picture.subplots(1, len(RATES), sharey=True)
   for axes, rate in zip(panels, RATES):
     axes.axhline(0, color='black', linewidth=0.8)
@@ -268,10 +268,10 @@ def draw(rows):
       axes.errorbar(place[inside], mean[inside], (mean - low)[inside], fmt='o', color=color, label=NAMES[method],
                     markersize=5 if method == 'ours' else 3.5, elinewidth=0.9)
       axes.plot(place[~inside], np.full((~inside).sum(), LEAST + 0.3), 'v', color=color, markersize=5)
-    axes.set(title=f'{rate:.0%} pruned', xticks=np.arange(len(tables)), ylim=(LEAST, None))
+    axes.set(title=f'{rate:.0%} pruned', xticks=np.arange(len(tables)))
     axes.set_xticklabels(tables, fontsize=8)
     axes.grid(axis='y', alpha=0.3)
-  panels[0].set_ylabel('points above random')
+  panels[0].set(ylabel='points above random', ylim=(max(LEAST, panels[0].get_ylim()[0]), None))
   picture.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=4, fontsize=9, frameon=False)
   picture.savefig(FIGURE.value, dpi=130)
 

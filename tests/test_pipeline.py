@@ -471,7 +471,7 @@ def test_of_many_examples_the_judge_sees_a_sample_at_the_same_rate(tiny, blobs, 
   monkeypatch.setattr(pipeline.steps, 'JUDGED', 60)
   said = []
   chosen, _ = run(tiny, blobs[0], tmp_path, say=said.append)
-  assert seen == [(60, 60, 6, 60)] and len(chosen.indices) == 12
+  assert seen == [(60, 60, 6, 60)] and len(chosen.indices) == 12 == chosen.judged['budget']
   assert '  the judge sees 60 of 120 examples, drawn at random' in said
 
 

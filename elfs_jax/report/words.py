@@ -181,9 +181,9 @@ def _gain(judged):
     return f'{gap:+.1f} points against as many random ones; there are too few gradings for a range'
   if of in ('better', 'worse'):
     low, high = sorted((abs(gap - half), abs(gap + half)))
-    return f'a classifier trained on these should be {low:.1f} to {high:.1f} points {what} {than}'
-  return (f'a classifier trained on these is {what} {than}: between {half - gap:.1f} points less and {half + gap:.1f} '
-          f'points more, {gap:+.1f} on average')
+    return f'a classifier on the embeddings, trained on these, should be {low:.1f} to {high:.1f} points {what} {than}'
+  return (f'a classifier on the embeddings, trained on these, is {what} {than}: between {half - gap:.1f} points less '
+          f'and {half + gap:.1f} points more, {gap:+.1f} on average')
 
 
 def unsure(count: int) -> str:
