@@ -269,7 +269,7 @@ def draw(rows):
                     markersize=5 if method == 'ours' else 3.5, elinewidth=0.9)
       axes.plot(place[~inside], np.full((~inside).sum(), LEAST + 0.3), 'v', color=color, markersize=5)
     axes.set(title=f'{rate:.0%} pruned', xticks=np.arange(len(tables)))
-    axes.set_xticklabels(tables, fontsize=8)
+    axes.set_xticklabels(tables, fontsize=7.5)
     axes.grid(axis='y', alpha=0.3)
   panels[0].set(ylabel='points above random', ylim=(max(LEAST, panels[0].get_ylim()[0]), None))
   picture.legend(*panels[0].get_legend_handles_labels(), loc='outside lower center', ncols=4, fontsize=9, frameon=False)
