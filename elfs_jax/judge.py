@@ -80,7 +80,7 @@ def verdict(embeddings: ArrayLike, clusterings: ArrayLike, difficulty: ArrayLike
     outlier_limit: the share of outliers (`outlier_share`) above which the hardest are noise.
     outlier_part: as `part` in `outlier_share`.
     beside, draws: the sizes, in budgets, at which further random subsets are graded, and how many at each.
-    errors, confidence: as in `best_beta`, and in `forecast` and `worth`.
+    errors, confidence: as in `best_beta` and `forecast`.
     keep: the one beta to grade, if it is settled already; 0 where there is no room for it.
   Returns: dict of `betas` [R], `scores` float32 [R,Q,folds], `random_scores` [randoms,Q,folds], `beta`, and `gap` and
     `half` of `forecast`; with `covers` also `outlier_share` and `noisy`, whether it is above the limit; with `keep`
@@ -103,10 +103,10 @@ def verdict(embeddings: ArrayLike, clusterings: ArrayLike, difficulty: ArrayLike
       beside=beside, draws=draws, steps=steps, seed=seed, progress=progress, set_aside=set_aside, hidden=hidden,
       batch=batch, rate=rate, weight_decay=weight_decay)
   beta = best_beta(betas, scores, expected, errors=errors)
-  taken = scores[betas.index(beta)]
-  gap, half = forecast(taken, random_scores, confidence=confidence)
-  found = worth(taken, random_scores, others, sizes, confidence=confidence) if len(others) else None
-  facts |= {} if found is None else {'sizes': np.array(sizes) / sizes[1], 'worth': found / sizes[1]}
+  gap, half = forecast(scores[betas.index(beta)], random_scores, confidence=confidence)
+  found = worth(gap, half, random_scores, others, sizes) if len(others) else None
+  if found is not None:
+    facts = facts | {'sizes': np.array(sizes) / sizes[1], 'worth': found / sizes[1]}
   return {'betas': np.array(betas), 'scores': scores, 'random_scores': random_scores, 'beta': beta, 'gap': gap,
           'half': half} | facts
 
@@ -267,34 +267,27 @@ def forecast(chosen: NDArray, randoms: NDArray, *, confidence: float = 0.95) -> 
   Returns: (difference of mean accuracies, half width of its 95 % interval): the spread over clusterings, and that of
     one random subset around their mean, since that is what the user would draw.
   """
-  gap, (clusters, one), freedom = _apart(chosen, randoms)
-  variance = clusters + one * (1 + 1 / randoms[:, 0].size)
-  return gap, float(stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance)) if freedom else float('inf')
+  gaps = (chosen - randoms.mean(0)).mean(-1)
+  draws = randoms.mean(1)
+  if len(gaps) < 2 or len(draws) < 2:
+    return float(gaps.mean()), float('inf')
+  variance = gaps.var(ddof=1) / len(gaps) + draws.var(0, ddof=1).mean() * (1 + 1 / draws.size)
+  freedom = min(len(gaps), draws.size - draws.shape[1] + 1) - 1
+  return float(gaps.mean()), float(stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance))
 
 
-def worth(chosen: NDArray, randoms: NDArray, others: NDArray, sizes: Sequence[int], *,
-          confidence: float = 0.95) -> NDArray[np.float64] | None:
-  """How many random examples the coreset is as good as: where a power law through three sizes reaches its score.
+def worth(gap: float, half: float, randoms: NDArray, others: NDArray, sizes: Sequence[int]) -> NDArray | None:
+  """How many random examples the coreset is as good as, by a curve of random subsets of three sizes.
 
-  Args: chosen, randoms, confidence: as in `forecast`; others: float [2,D,Q,folds] of random subsets of the least and
-    the most of `sizes`, three, rising, the second the coreset's.
-  Returns: float64 [3], the number and its interval, by the spread over clusterings and of the random subsets' mean,
-    all between the least size and the most. None where the curve does not rise, or there are too few gradings.
+  The curve is a power law. It is read where it is so much higher than at the coreset's size as `forecast` says.
+  Args: gap, half: of `forecast`; randoms: float [K,Q,folds] of random subsets of the coreset's size; others: float
+    [2,D,Q,folds] of random subsets of the least and the most of `sizes`, three, rising, the second the coreset's.
+  Returns: float64 [3], the number and its interval, all between the least size and the most; None where the curve does
+    not rise.
   """
-  gap, (clusters, one), freedom = _apart(chosen, randoms)
   means = np.array([others[0].mean(), randoms.mean(), others[1].mean()], np.float64)
   law = learning_curve.power_laws(np.asarray(sizes), means[None])[0]
   least, now, most = learning_curve.accuracies(law, sizes)
-  if not least < now < most or not freedom:
+  if not least < now < most:
     return None
-  half = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(clusters + one / randoms[:, 0].size)
-  return np.clip(learning_curve.counts(law, now + gap + half * np.array([0, -1, 1])), sizes[0], sizes[2])
-
-
-def _apart(chosen, randoms):
-  """The mean gain over random subsets; its variance over clusterings, and that of one subset; degrees of freedom."""
-  gaps, draws = (chosen - randoms.mean(0)).mean(-1), randoms.mean(1)
-  if len(gaps) < 2 or len(draws) < 2:
-    return float(gaps.mean()), (0.0, 0.0), 0
-  freedom = min(len(gaps), draws.size - draws.shape[1] + 1) - 1
-  return float(gaps.mean()), (gaps.var(ddof=1) / len(gaps), draws.var(0, ddof=1).mean()), freedom
+  return np.clip(learning_curve.counts(law, now + np.array([gap, gap - half, gap + half])), sizes[0], sizes[2])
