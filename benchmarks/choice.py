@@ -167,7 +167,7 @@ def read(path):
 
 def add(path, rows):
   """Append rows, below the names of the columns."""
-  rows = list(rows)
+  rows = [{name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()} for row in rows]
   new = not path.exists()
   with open(path, 'a', newline='') as file:
     table = csv.DictWriter(file, COLUMNS, lineterminator='\n')
@@ -215,43 +215,36 @@ def points(gain):
 
 
 def calibration(rows):
-  """What each forecast said beside what came out over all splits, per set and rate, and how far off it was."""
+  """What the forecasts said, on average over their splits, beside what came out over all splits, per set and rate."""
   lines = ['| set | pruned | gain forecast | gain | inside | chosen | labels forecast | labels | inside |',
            '|---' * 9 + '|']
   right, close, off = [], [], []
   for name, own in of_sets(rows).items():
-    accuracy = {method: {rate: {} for rate in (*RATES, *CURVE)} for method in ('ours', 'random')}
-    for row in compare.merge_randoms(own):
-      if row['method'] in accuracy:
-        accuracy[row['method']][row['rate']][row['seed']] = row['accuracy']
+    said = [row for row in rows if row['data'] == name and row['method'] == 'forecast']
     sizes = {row['rate']: row['n'] for row in own}
-    rates = sorted(sizes, reverse=True)
-    curve = np.array([[np.mean(list(accuracy['random'][rate].values())) for rate in rates]])
-    law = learning_curve.power_laws(np.array([sizes[rate] for rate in rates]), curve)[0]
-    for said in [row for row in rows if row['data'] == name and row['method'] == 'forecast']:
-      ours, random = (accuracy[method][said['rate']] for method in ('ours', 'random'))
-      gain = 100 * np.mean([ours[seed] - random[seed] for seed in ours])
-      gap, half = 100 * said['gap'], 100 * said['half']
+    found = {rate: {line.method: line.accuracy for line in table} for rate, table in compare.table(own).items()}
+    law = learning_curve.power_laws(np.array([sizes[rate] for rate in found]),
+                                    np.array([[found[rate]['random'].mean() for rate in found]]))[0]
+    for rate in dict.fromkeys(row['rate'] for row in said):
+      here = [row for row in said if row['rate'] == rate and row['worth'] is not None]
+      gap, half, worth, low, high, fewest, most = (np.array([row[column] for row in here]) for column in (
+          'gap', 'half', 'worth', 'low', 'high', 'fewest', 'most'))
+      gain = (found[rate]['ours'] - found[rate]['random']).mean()
+      labels = learning_curve.counts(law, [found[rate]['ours'].mean()])[0]
+      told = np.clip(labels, fewest, most)  # What is beyond these is told by a word.
       right.append(abs(gap - gain) <= half)
-      cells = [name, f'{said["rate"]:.0%}', points(compare.Estimate(gap, gap - half, gap + half)), f'{gain:+.1f}',
-               'yes' if right[-1] else 'no', f'{said["n"]}']
-      if said['worth'] is not None:
-        at = float(learning_curve.counts(law, [np.mean(list(ours.values()))])[0])
-        worth = float(np.clip(at, said['fewest'], said['most']))  # What is beyond these is told by a word.
-        close.append(said['low'] <= worth <= said['high'])
-        off.append(abs(np.log(said['worth'] / worth)))
-        cells += [f'{counted(said["worth"], said)} [{counted(said["low"], said)}, {counted(said["high"], said)}]',
-                  counted(at, said), 'yes' if close[-1] else 'no']
-      lines.append('| ' + ' | '.join(cells) + ' |')
-  lines.append(f'\nThe gain was inside in {sum(right)} of {len(right)}, the number of random labels in {sum(close)} of '
-               f'{len(close)}, off by a factor of {np.exp(np.median(off)):.2f} in the middle and '
-               f'{np.exp(max(off)):.2f} at most.')
+      close.append((low <= told) & (told <= high))
+      off.append(worth / told)
+      middle = [np.exp(np.log(values).mean()) for values in (worth, low, high)]
+      lines.append(f'| {name} | {rate:.0%} | {100 * gap.mean():+.1f} +- {100 * half.mean():.1f} | {100 * gain:+.1f} | '
+                   f'{right[-1].sum()} of {len(here)} | {sizes[rate]} | {middle[0]:.0f} ({middle[1]:.0f} to '
+                   f'{middle[2]:.0f}) | {labels:.0f} | {close[-1].sum()} of {len(here)} |')
+  right, close, factor = (np.concatenate(values) for values in (right, close, off))
+  far = np.exp(abs(np.log(factor)))
+  lines.append(f'\nThe gain was inside in {right.sum()} of {len(right)} forecasts, the number of labels in '
+               f'{close.sum()}. That number was off by a factor of {np.median(far):.2f} in the middle and '
+               f'{far.max():.2f} at most.')
   return '\n'.join(lines)
-
-
-def counted(count, said):
-  return ('below ' * (count <= said['fewest']) + 'above ' * (count >= said['most'])
-          + f'{np.clip(count, said["fewest"], said["most"]):.0f}')
 
 
 def draw(rows):

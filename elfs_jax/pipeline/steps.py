@@ -212,8 +212,8 @@ def beta_of(run, config, embeddings, candidates, num_classes, budget, keep):
   judged = stage(
       run, stage_name, judge.verdict,
       version=judge.VERSION + select.METHODS[how.method].version,  # Both only rise.
-      keep=keep, embeddings=embeddings, clusterings=clusterings,
-      budget=budget, choose=choose, draw=select.random, difficulty=candidates.difficulty, covers=covers,
+      keep=keep, embeddings=embeddings, clusterings=clusterings, budget=budget, choose=choose, draw=select.random,
+      difficulty=candidates.difficulty, covers=covers,
       betas=settings.betas, folds=settings.folds, steps=settings.steps, randoms=settings.randoms, seed=config.seed,
       weights=select.judge_weights(candidates.pseudo_labels, how.balance) if covers else None)
   return float(judged['beta']), judged | {'budget': asked}
