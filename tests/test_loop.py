@@ -67,6 +67,7 @@ def test_choose_hand_over_label_choose_again_and_add_pictures(tmp_path):
   assert 'since the last run, of 199: 20 new, 1 gone' in said and '[proxy]' not in said
   third = [row['id'] for row in rows(out / 'coreset.csv') if row['kind'] == 'chosen']
   assert len(third) == 10 and not {*third} & (labelled | held | {second[0]})
+  assert third != second[1:11]  # Over old and new, though no label is new.
   status = {row['id']: row['status'] for row in rows(out / 'items.csv')}
   assert len(status) == 199 and sum(name.startswith('day 2') for name in status) == 20
   assert {row['id'] for row in rows(out / 'holdout.csv')} == held

@@ -178,6 +178,8 @@ def _choose(run, config, dataset):
   budget = budget_count(config.select.budget, len(embeddings))
   key = handed.key_of(settings, dataset.ids, dataset.labelled, steps.given_in_memory(config, dataset))
   before = handed.read(run.workdir, key, dataset.ids, config.select.beta) or handed.Handed(found[:0], None, budget)
+  if len(dataset.labelled) and learned.came:  # A round goes by its labels: what is new competes with what waits.
+    before = before._replace(rows=found[:0])
   # The judge grades what will be labelled in all, as if none of it were yet.
   judged_with = functools.partial(steps.beta_of, run, config, embeddings, candidates._replace(labelled=(), weight=()),
                                   learned.num_classes, budget + len(dataset.labelled))

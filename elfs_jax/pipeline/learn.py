@@ -25,6 +25,7 @@ class Learned(NamedTuple):
   whole: np.ndarray     # bool: all else was computed with it, not taken over from its neighbours
   digests: np.ndarray   # uint8 [N, 16]
   beta: float | None    # That of the run whose knowledge was added to, None where all was computed.
+  came: int = 0         # How many are new or changed since the last run.
 
 
 def key_of(config) -> str:
@@ -50,9 +51,9 @@ def learn(run, config, dataset) -> Learned:
     run.say(words.change(len(dataset.ids), len(change.new), change.changed, change.gone, few))
   elif not before.whole.all():
     run.say(words.came(len(dataset.ids), np.count_nonzero(~before.whole)))
-  if not few or same and before.whole.all():
-    return _whole(run, config, dataset, content)
-  return _added(run, config, dataset, content, before, change)
+  anew = not few or same and before.whole.all()
+  found = _whole(run, config, dataset, content) if anew else _added(run, config, dataset, content, before, change)
+  return found._replace(came=len(change.new))
 
 
 def added(config, workdir, ids, fresh) -> int | None:
