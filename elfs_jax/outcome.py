@@ -154,7 +154,7 @@ def _page(run, config, dataset, chosen, metrics):
   words_of_page = {
       'title': texts.title(metrics, what), 'answer': answer, 'verdict': verdict, 'verdict_note': note,
       'steps': texts.next_steps(run.workdir, files=dataset.root is not None, nests=method.nests,
-                                repeat=repeat is not None),
+                                repeat=repeat is not None or (run.workdir / store.LABELS).is_file()),
       'curve': texts.curve(covered, at_random, first, what), 'hardest': texts.HARDEST,
       'facts': texts.facts(config, metrics), 'tables': texts.tables(chosen.judged, metrics),
       'settings': config_lib.listed(config), 'versions': texts.versions(),
