@@ -30,12 +30,11 @@ from elfs_jax.embed import scaling
 from elfs_jax.runtime import mesh
 from elfs_jax.training import recipe
 
-COLUMNS = ('data', 'seed', 'rate', 'n', 'method', 'accuracy', 'gap', 'half', 'worth', 'low', 'high', 'fewest',
-           'most')
+COLUMNS = ('data', 'seed', 'rate', 'n', 'method', 'accuracy', 'gap', 'half', 'worth', 'low', 'high', 'fewest', 'most')
 NAMES = {'ours': 'ours', 'location': 'facility location', 'ccs': 'CCS, true labels', 'elfs': 'ELFS as published'}
 COLORS = {'ours': 'tab:red', 'location': 'tab:blue', 'ccs': 'tab:green', 'elfs': 'tab:gray'}
 RATES = (0.9, 0.8, 0.7)
-CURVE = (0.95, 0.5, 0.2)  # What random choices are trained at beside, for how many of them the coreset is worth.
+CURVE = (0.95, 0.5, 0.2)  # Further sizes of random choices: the labels that a choice is worth are read on their curve.
 LEAST = -8  # Points; what is below is drawn at the edge, as an arrow.
 
 ROWS = flags.DEFINE_string('rows', 'choice.csv', 'Where the rows are kept.')
