@@ -33,7 +33,7 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from elfs_jax.runtime import stopping
+from elfs_jax.runtime import compiled, stopping
 
 DEFAULT = 'digits'
 ROOT = """
@@ -46,6 +46,7 @@ HELP = {'--help', '-h', '--helpshort', *HELP_ALL}
 def main() -> None:
   """The command `elfs-jax`: exit status 0, 2 after a line that says what is wrong, 130 after Ctrl-C, 143 on SIGTERM."""
   sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # In a pipe too.
+  compiled.keep()
   if sys.argv[1:2] == ['export']:
     return _export(sys.argv[2:])
   if sys.argv[1:2] == ['next']:
