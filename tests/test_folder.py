@@ -239,10 +239,10 @@ def test_what_is_too_large_is_refused_before_it_is_made(tmp_path, monkeypatch):
   fails(lambda: data.load('folder', tmp_path, size=600), 'would take 4 MB of memory, and 1 MB are free', 'data.size')
   dataset = data.load('folder', tmp_path, size=8)
   fails(lambda: dataset.pixels([0] * 9, 300), '9 images at 300 pixels', 'fewer')
-  np.save(tmp_path / 'x.npy', np.zeros((600, 600), np.float32))
+  np.save(tmp_path / 'x.npy', np.zeros((600, 600)))  # Of float32 it would stay in its file.
   np.savez_compressed(tmp_path / 'x.npz', embeddings=np.zeros((600, 600), np.float32))
   for name in ('x.npy', 'x.npz'):
-    fails(lambda: data.load('embeddings', tmp_path / name), name, 'would take 1 MB of memory')
+    fails(lambda: data.load('embeddings', tmp_path / name), name, 'would take', 'MB of memory')
 
 
 def test_a_map_needs_room_on_the_disk(tmp_path, monkeypatch):

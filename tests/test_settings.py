@@ -63,7 +63,7 @@ def test_the_published_settings(name, training, epochs, steps):
   assert (temi.method, temi.heads, temi.hidden, temi.epochs, temi.batch) == ('temi', 50, (512, 256), 200, 1024)
   assert (temi.warmup_epochs, temi.teacher_momentum, temi.init) == (20, 0.996, 'random')
   assert temi.learning_rate == pytest.approx(1e-4 * 1024 / 256)
-  assert config.neighbors.k is None and pipeline.NEIGHBORS == 50
+  assert config.neighbors.k is None and pipeline.learn.NEIGHBORS == 50
   assert temi.num_classes == {'cifar100': 100, 'imagenet': 1000}.get(name, 10)
 
 

@@ -150,7 +150,7 @@ def _fields() -> dict[str, Field]:
 FIELDS = _fields()
 COMMON = (  # What people set, which `--help` shows.
     'seed', 'data.name', 'data.path', 'data.labels', 'data.labelled', 'data.size', 'data.fit', 'data.test',
-    'embed.method', 'embed.weights', 'embed.scaling', 'cluster.method', 'cluster.num_classes', 'proxy.network',
+    'embed.method', 'embed.weights', 'cluster.method', 'cluster.num_classes', 'proxy.network',
     'select.budget', 'select.method', 'select.beta', 'select.balance', 'select.duplicates', 'select.group_by',
     'evaluate.enabled')
 BENCHMARK: dict[str, Field] = {

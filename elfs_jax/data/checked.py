@@ -7,7 +7,7 @@ import numbers
 
 import numpy as np
 
-from elfs_jax.data import given
+from elfs_jax.data import given, room
 
 BLOCK = 8192  # Rows that are looked at at a time.
 
@@ -67,6 +67,8 @@ def embeddings(embeddings, what: str) -> np.ndarray:
   if embeddings.dtype.kind not in 'fiu' or embeddings.ndim != 2 or not embeddings.size:
     raise ValueError(f'{what} are {embeddings.dtype} {embeddings.shape}; give floats [N,D] with at least one row'
                      + given.to_vectors(embeddings))
+  if embeddings.dtype != np.float32:
+    room.need_memory(4 * embeddings.size, what, 'bring fewer rows, or an .npy of float32, which stays in its file')
   with np.errstate(over='ignore'):
     single = embeddings.astype(np.float32, copy=not isinstance(embeddings, np.memmap))
   finite = [np.isfinite(single[start:start + BLOCK]).all(axis=1) for start in range(0, len(single), BLOCK)]
