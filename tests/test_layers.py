@@ -11,7 +11,7 @@ FILES = {'.'.join(('elfs_jax', *file.relative_to(PACKAGE).with_suffix('').parts)
 # A stage may import foundations, and what stands in its own room; `encoders` are a room of `embed`.
 STAGES = {'data': ['data'], 'embed': ['embed', 'encoders'], 'encoders': ['embed', 'encoders'],
           'neighbors': ['neighbors'], 'cluster': ['cluster'], 'proxy': ['proxy'], 'select': ['select'],
-          'copies': ['copies'], 'judge': ['judge'], 'evaluate': ['evaluate'],
+          'copies': ['copies'], 'arrivals': ['arrivals'], 'judge': ['judge'], 'evaluate': ['evaluate'],
           'report': ['report'], 'export': ['export'], 'rounds.enough': ['rounds.enough'],
           'rounds.unsure': ['rounds.unsure']}
 FOUNDATIONS = ['budget', 'bounds', 'connection', 'dynamics', 'learning_curve', 'scores', 'table', 'training', 'vectors',
