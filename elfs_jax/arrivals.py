@@ -2,7 +2,6 @@
 
 NumPy alone.
 """
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from elfs_jax.vectors import unit_rows
 
 MOST_NEW = 0.2  # Of the examples, or of those that were computed whole: above, all is computed anew.
 VOTERS = 10     # Neighbours whose clusters a new one goes by.
-BLOCK = 1 << 26
+BLOCK_ELEMENTS = 1 << 22  # Similarities that are held at a time.
 
 
 class Change(NamedTuple):
@@ -27,15 +26,10 @@ class Change(NamedTuple):
     """The rows that are not known, in order."""
     return np.flatnonzero(self.place < 0)
 
-
-def digests(array: ArrayLike) -> NDArray[np.uint8]:
-  """A digest of each row of [N, ...]: uint8 [N, 16]. A memory map is read in blocks."""
-  out = np.empty((len(array), 16), np.uint8)
-  step = max(1, BLOCK // max(1, array[:1].nbytes))
-  for start in range(0, len(array), step):
-    for i, row in enumerate(np.ascontiguousarray(array[start:start + step]), start):
-      out[i] = np.frombuffer(hashlib.blake2b(row, digest_size=16).digest(), np.uint8)
-  return out
+  @property
+  def none(self) -> bool:
+    """Whether all is as it was."""
+    return not len(self.new) and not self.gone
 
 
 def compare(ids: Sequence[str], content: NDArray, known_ids: Sequence[str], known_content: NDArray) -> Change:
@@ -54,6 +48,11 @@ def few(change: Change, whole: NDArray[np.bool_]) -> bool:
   there as they were then. Args: whole: bool [M], which of the known were computed whole."""
   still = whole[change.place[change.place >= 0]].sum()
   return bool(still >= (1 - MOST_NEW) * max(len(change.place), whole.sum()))
+
+
+def added_to(change: Change, whole: NDArray[np.bool_]) -> bool:
+  """Whether what is known is added to, in place of what stages have kept or would compute. Args as in `few`."""
+  return few(change, whole) and not (change.none and whole.all())
 
 
 def taken_over(place: NDArray, embeddings: ArrayLike, neighbors: NDArray, similarity: NDArray, labels: NDArray,
@@ -91,7 +90,7 @@ def _known_neighbors(place, new, embeddings, neighbors, similarity):
   if len(lone):
     there = np.flatnonzero(place >= 0)
     units, rows = unit_rows(embeddings[there]), unit_rows(embeddings[new[lone]])
-    step = max(1, (BLOCK >> 4) // len(there))
+    step = max(1, BLOCK_ELEMENTS // len(there))
     for start in range(0, len(lone), step):
       near[lone[start:start + step], 0] = there[(rows[start:start + step] @ units.T).argmax(1)]
     weight[lone, 0] = 1

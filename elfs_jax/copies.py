@@ -2,13 +2,12 @@
 
 NumPy alone. Images may be a memory map, and are read once, in blocks.
 """
-import hashlib
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from elfs_jax.vectors import digests
+
 TOLERANCE = 1e-2  # Of the typical length of an embedding: what rounding may do to two embeddings of one image.
-BLOCK = 1 << 26   # Bytes that are read at a time.
 
 
 def groups(embeddings: ArrayLike, images: ArrayLike | None = None, *,
@@ -39,15 +38,7 @@ def groups(embeddings: ArrayLike, images: ArrayLike | None = None, *,
 def equal_rows(array: ArrayLike) -> NDArray[np.int32]:
   """For each row of [N, ...] the first that is equal: int32 [N]."""
   first: dict[bytes, int] = {}
-  group = np.empty(len(array), np.int32)
-  step = max(1, BLOCK // max(1, array[:1].nbytes))
-  for start in range(0, len(array), step):
-    block = np.ascontiguousarray(array[start:start + step])
-    if block.dtype.kind == 'f':
-      block = block + 0  # So that -0 is 0.
-    for i, row in enumerate(block, start):
-      group[i] = first.setdefault(hashlib.blake2b(row, digest_size=16).digest(), i)
-  return group
+  return np.array([first.setdefault(digest.tobytes(), i) for i, digest in enumerate(digests(array))], np.int32)
 
 
 def _split(group, embeddings, limit):

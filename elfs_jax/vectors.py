@@ -1,5 +1,6 @@
 """Rows of vectors: what several stages do with them. Runs where JAX is not installed."""
 import concurrent.futures
+import hashlib
 import os
 import warnings
 
@@ -7,6 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 THREADS = min(os.cpu_count() or 1, 8)
+BLOCK = 1 << 26  # Bytes that are read at a time for digests.
 
 
 def unit_rows(embeddings):
@@ -21,6 +23,19 @@ def nearest(x_ND, count):
   from sklearn.neighbors import NearestNeighbors
   x_ND = unit_rows(x_ND)
   return NearestNeighbors(n_neighbors=min(count, len(x_ND) - 1), algorithm='brute').fit(x_ND).kneighbors()[1]
+
+
+def digests(array):
+  """A digest of each row of [N, ...]: uint8 [N, 16]. A memory map is read in blocks; -0 is 0."""
+  out = np.empty((len(array), 16), np.uint8)
+  step = max(1, BLOCK // max(1, array[:1].nbytes))
+  for start in range(0, len(array), step):
+    block = np.ascontiguousarray(array[start:start + step])
+    if block.dtype.kind == 'f':
+      block = block + 0
+    for i, row in enumerate(block, start):
+      out[i] = np.frombuffer(hashlib.blake2b(row, digest_size=16).digest(), np.uint8)
+  return out
 
 
 def side_by_side(function, items):

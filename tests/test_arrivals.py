@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from elfs_jax import arrivals, data, embed, neighbors, pipeline
+from elfs_jax import arrivals, data, embed, neighbors, pipeline, vectors
 from elfs_jax import config as config_lib
 from elfs_jax.encoders import self_supervised
 from elfs_jax.rounds import next_round
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures('one_device')
 @settings(max_examples=100, deadline=None)
 def test_what_came_changed_and_left(before, now):
   def content(values):
-    return arrivals.digests(np.array(list(values.values()), np.uint8).reshape(-1, 1))
+    return vectors.digests(np.array(list(values.values()), np.uint8).reshape(-1, 1))
   change = arrivals.compare(list(now), content(now), list(before), content(before))
   names = list(now)
   assert [names[i] for i in change.new] == [name for name in now if before.get(name) != now[name]]

@@ -6,7 +6,7 @@ import pytest
 from conftest import run
 from PIL import Image
 
-from elfs_jax import copies, data, pipeline, select
+from elfs_jax import copies, data, pipeline, select, vectors
 
 pytestmark = pytest.mark.usefixtures('one_device')
 
@@ -40,7 +40,7 @@ def candidates_of(x, difficulty, k=10, **more):
 
 @pytest.mark.parametrize('block', [1, 1 << 26])
 def test_equal_rows_are_a_group_and_go_by_their_first(monkeypatch, tmp_path, block):
-  monkeypatch.setattr(copies, 'BLOCK', block)
+  monkeypatch.setattr(vectors, 'BLOCK', block)
   rng = np.random.default_rng(0)
   x = rng.integers(0, 2, (60, 5)).astype(np.float32) * rng.choice([1, -1], (60, 1))  # Zeros of both signs.
   found = copies.groups(x)

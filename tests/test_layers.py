@@ -12,8 +12,8 @@ FILES = {'.'.join(('elfs_jax', *file.relative_to(PACKAGE).with_suffix('').parts)
 STAGES = {'data': ['data'], 'embed': ['embed', 'encoders'], 'encoders': ['embed', 'encoders'],
           'neighbors': ['neighbors'], 'cluster': ['cluster'], 'proxy': ['proxy'], 'select': ['select'],
           'copies': ['copies'], 'arrivals': ['arrivals'], 'judge': ['judge'], 'evaluate': ['evaluate'],
-          'report': ['report'], 'export': ['export'], 'rounds.enough': ['rounds.enough'],
-          'rounds.unsure': ['rounds.unsure']}
+          'report': ['report'], 'export': ['export'], 'rounds.enough': ['rounds.enough', 'rounds.classifier'],
+          'rounds.unsure': ['rounds.unsure', 'rounds.classifier'], 'rounds.classifier': ['rounds.classifier']}
 FOUNDATIONS = ['budget', 'bounds', 'connection', 'dynamics', 'learning_curve', 'scores', 'table', 'training', 'vectors',
                'runtime.mesh']
 WRITES = {'export': ['runtime.artifacts']}  # What a stage may use beside them.

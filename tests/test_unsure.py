@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from elfs_jax import select
-from elfs_jax.rounds import unsure
+from elfs_jax.rounds import classifier, unsure
 
 N, LABELLED = 400, 120
 
@@ -67,8 +67,8 @@ def test_weights_are_the_root_and_never_nothing(overlapping):
 
 
 def test_from_how_many_labels_on():
-  assert unsure.enough_labels(['a', 'b'] * 10) and not unsure.enough_labels(['a', 'b'] * 9 + ['a'])
-  assert not unsure.enough_labels(['a'] * 100) and not unsure.enough_labels([])
+  assert classifier.enough_labels(['a', 'b'] * 10) and not classifier.enough_labels(['a', 'b'] * 9 + ['a'])
+  assert not classifier.enough_labels(['a'] * 100) and not classifier.enough_labels([])
 
 
 def test_the_cover_counts_by_them():

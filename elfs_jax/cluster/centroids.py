@@ -2,7 +2,6 @@
 
 What decides a result is a parameter with a default, so that a change of it can't reuse a result of before.
 """
-import collections
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -138,7 +137,8 @@ def smooth(embeddings: np.ndarray, neighbors: np.ndarray, smoothing: Smoothing =
       for near_R in near_NK[start:start + BLOCK_ROWS].T:
         total_RD += x_ND.take(near_R, 0)
       next_ND[start:start + BLOCK_ROWS] = unit_rows(total_RD)
-    collections.deque(side_by_side(average, range(0, len(x_ND), BLOCK_ROWS)), 0)
+    for _ in side_by_side(average, range(0, len(x_ND), BLOCK_ROWS)):
+      pass
     x_ND = next_ND
   return x_ND
 

@@ -8,11 +8,11 @@ import numpy as np
 from elfs_jax import arrivals, data, encoders, neighbors, table
 from elfs_jax.pipeline import steps
 from elfs_jax.report import words
-from elfs_jax.runtime import artifacts, base, stages
+from elfs_jax.runtime import artifacts, base, handed, stages
 from elfs_jax.runtime.stages import stage
+from elfs_jax.vectors import digests
 
 NEIGHBORS = 50  # In the graph, where there are so many.
-ASIDE = 'path', 'images', 'labels', 'labelled', 'root_url'  # Settings of the data that decide nothing here.
 
 
 class Learned(NamedTuple):
@@ -32,7 +32,7 @@ def key_of(config) -> str:
   """The key of what a run learns: all settings that decide it."""
   settings = json.loads(config.to_json())
   parts = [settings[name] for name in ('seed', 'embed', 'neighbors', 'cluster', 'proxy', 'mesh')]
-  of_data = {name: value for name, value in settings['data'].items() if name not in ASIDE}
+  of_data = {name: value for name, value in settings['data'].items() if name not in handed.ASIDE['data']}
   return artifacts.fingerprint(stages.VERSION, json.dumps([*parts, of_data, settings['select']['method']],
                                                           sort_keys=True))
 
@@ -41,18 +41,19 @@ def learn(run, config, dataset) -> Learned:
   """Every stage between the data and the choice; of examples that came since an earlier run in the workdir only what
   they need by themselves, as long as they are few (`arrivals.few`)."""
   before = base.read(run.workdir, key_of(config))
-  content = arrivals.digests(dataset.embeddings if dataset.images is None else dataset.images)
+  content = digests(dataset.embeddings if dataset.images is None else dataset.images)
   if before is None or not _fits(before, dataset):
     return _whole(run, config, dataset, content)
   change = arrivals.compare(dataset.ids, content, before.ids, before.digests)
-  same = not len(change.new) and not change.gone
-  few = arrivals.few(change, before.whole)
-  if not same:
-    run.say(words.change(len(dataset.ids), len(change.new), change.changed, change.gone, few))
+  if not change.none:
+    run.say(words.change(len(dataset.ids), len(change.new), change.changed, change.gone,
+                         arrivals.few(change, before.whole)))
   elif not before.whole.all():
     run.say(words.came(len(dataset.ids), np.count_nonzero(~before.whole)))
-  anew = not few or same and before.whole.all()
-  found = _whole(run, config, dataset, content) if anew else _added(run, config, dataset, content, before, change)
+  if arrivals.added_to(change, before.whole):
+    found = _added(run, config, dataset, content, before, change)
+  else:
+    found = _whole(run, config, dataset, content)
   return found._replace(came=len(change.new))
 
 
@@ -67,9 +68,7 @@ def added(config, workdir, ids, fresh) -> int | None:
   fresh = set(fresh)
   content = np.array([name in fresh for name in ids], np.uint8)[:, None]
   change = arrivals.compare(ids, content, before.ids, np.zeros((len(before.ids), 1), np.uint8))
-  if not arrivals.few(change, before.whole) or not len(change.new) and not change.gone and before.whole.all():
-    return None
-  return len(change.new)
+  return len(change.new) if arrivals.added_to(change, before.whole) else None
 
 
 def keep(run, config, dataset, learned: Learned, beta: float | None) -> None:
@@ -98,7 +97,7 @@ def _added(run, config, dataset, content, before, change):
   graph = _graph(run, config, embedded.embeddings)
   pseudo_labels, scores = arrivals.taken_over(change.place, embedded.embeddings, graph.indices, graph.similarity,
                                               before.pseudo_labels, before.scores)
-  whole = np.where(change.place >= 0, before.whole[change.place], False)
+  whole = (change.place >= 0) & before.whole[change.place]
   return Learned(embedded, graph, pseudo_labels, before.facts['num_classes'], scores, whole, content,
                  before.facts['beta'])
 

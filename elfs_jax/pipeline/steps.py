@@ -10,7 +10,7 @@ from elfs_jax import cluster, copies, data, embed, encoders, judge, neighbors, p
 from elfs_jax.budget import floor_count
 from elfs_jax.embed import scaling
 from elfs_jax.report import words
-from elfs_jax.rounds import unsure
+from elfs_jax.rounds import classifier, unsure
 from elfs_jax.runtime import stages
 from elfs_jax.runtime.stages import Known, stage
 from elfs_jax.scores import SCORES
@@ -54,7 +54,7 @@ def embeddings_of(run, config, dataset) -> Embedded:
       made = _scaled(run, config, name, made)
     made = made if isinstance(made, dict) else {'embeddings': made}
     found[name] = made['embeddings']
-    learned[name] = {part: array for part, array in made.items() if part not in ('embeddings', 'scaling', 'agreements')}
+    learned[name] = _learned(made)
   if len(found) > 1:
     scores = stage(run, 'embed', embed.consistencies, candidates=found, seed=config.seed)
   best = max(found, key=lambda name: scores.get(name, 0))
@@ -79,8 +79,13 @@ def _given(run, config, dataset):
   for line in said:
     run.say(line)
   made = _scaled(run, config, 'given', tamed if said else Known(embeddings, dataset.identity))
-  learned = {'kept': kept} | {name: made[name] for name in ('mean', 'weights', 'radius') if name in made}
+  learned = {'kept': kept} | _learned(made)
   return Embedded(made['embeddings'], 'given', scale_of(learned), learned)
+
+
+def _learned(made):
+  """What embeds or scales further examples, of what a stage made."""
+  return {part: array for part, array in made.items() if part not in ('embeddings', 'scaling', 'agreements')}
 
 
 def transform_of(learned: Mapping[str, np.ndarray]) -> scaling.Transform:
@@ -136,7 +141,7 @@ def weight_of(run, config, dataset, embeddings):
 
 def uses_labels(config: ConfigDict, dataset: data.Dataset) -> bool:
   """Whether the labels that have come back decide what is chosen next."""
-  return select.METHODS[config.select.method].covers and unsure.enough_labels(dataset.told[1])
+  return select.METHODS[config.select.method].covers and classifier.enough_labels(dataset.told[1])
 
 
 def _nearest(embeddings, k):

@@ -3,7 +3,6 @@
 A classifier is trained on growing parts of the labelled examples and tested on the others. Through its accuracy goes a
 power law, a - b * n ** -c (as Figueroa et al., BMC Medical Informatics 2012, fit it). This decides nothing.
 """
-import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -11,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elfs_jax import learning_curve
+from elfs_jax.rounds import classifier
 
-LEAST = 20          # Labels without which nothing is said,
-LEAST_CLASSES = 2   # and kinds.
 FOLDS, REPEATS, SIZES = 5, 3, 6
 SEVERAL = 1000      # Above so many labels one repeat will do.
 
@@ -37,12 +35,12 @@ def forecast(embeddings: ArrayLike, labels: Sequence, counts: Sequence[int], *, 
   """The accuracy of a classifier on embeddings that so many labels lead to.
 
   Args: embeddings: float [m,D], of the labelled ones; labels: m class names; counts: T numbers of labels.
-  Returns: `Expected`; None where there are fewer than `LEAST` labels or `LEAST_CLASSES` kinds.
+  Returns: `Expected`; None where there are fewer than `classifier.LEAST` labels or `LEAST_CLASSES` kinds.
   """
   from threadpoolctl import threadpool_limits
-  _, classes = np.unique(np.asarray([str(label) for label in labels]), return_inverse=True)
-  if len(classes) < LEAST or classes.max() + 1 < LEAST_CLASSES:
+  if not classifier.enough_labels(labels):
     return None
+  _, classes = np.unique(np.asarray([str(label) for label in labels]), return_inverse=True)
   with threadpool_limits(1):  # The matrices are small: several threads take longer.
     curve = measure(np.asarray(embeddings, np.float64), classes, train=logistic, seed=seed)
   return extrapolate(curve, counts, seed=seed)
@@ -82,14 +80,10 @@ def _mixed(classes, rows, rng):
 
 def logistic(embeddings: NDArray, classes: NDArray, tests: NDArray) -> NDArray:
   """What a logistic regression says of the tests."""
-  from sklearn.linear_model import LogisticRegression
   if len(np.unique(classes)) < 2:
     return np.full(len(tests), classes[0])
   scale = embeddings.std() or 1.0  # One for all columns: what they weigh is the encoder's.
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore')  # Not converged: near enough.
-    model = LogisticRegression(max_iter=200).fit(embeddings / scale, classes)
-  return model.predict(tests / scale)
+  return classifier.fitted(embeddings / scale, classes).predict(tests / scale)
 
 
 def extrapolate(curve: Curve, counts: Sequence[int], *, seed: int, resamples: int = 500) -> Expected:

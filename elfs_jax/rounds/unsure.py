@@ -3,22 +3,16 @@
 Those of which it is most unsure, without a cover, are a worse choice than one without labels. A cover in which examples
 count by the root of their uncertainty gains more than by all of it (docs/lab/rounds.md).
 """
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-LEAST = 20          # Labels without which nothing is known,
-LEAST_CLASSES = 2   # and kinds.
+from elfs_jax.rounds import classifier
+
 FLOOR = 1e-4        # Of the uncertainty: what is told for certain is still to be covered.
 BLOCK = 16_384      # Rows that are told at a time.
 TEMPERATURES = tuple(np.geomspace(0.1, 10, 41).tolist())
-
-
-def enough_labels(labels: Sequence) -> bool:
-  """Whether something can be said by these labels."""
-  return len(labels) >= LEAST and len(set(map(str, labels))) >= LEAST_CLASSES
 
 
 def weights(embeddings: NDArray, rows: ArrayLike, classes: ArrayLike, *, seed: int, power: float = 0.5,
@@ -66,13 +60,10 @@ def uncertainty(embeddings: NDArray, rows: ArrayLike, classes: ArrayLike, *, see
 def _logits(x_MD, place_M, count):
   """A trained logistic regression: x [B,D] -> the log of probabilities of all kinds, tiny of those it has not seen."""
   from scipy.special import log_softmax
-  from sklearn.linear_model import LogisticRegression
   seen = np.unique(place_M)
   unseen = -30.0
   if len(seen) > 1:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # Not converged: near enough.
-      model = LogisticRegression(max_iter=200).fit(x_MD, place_M)
+    model = classifier.fitted(x_MD, place_M)
   def tell(x_BD):
     out = np.full((len(x_BD), count), unseen)
     if len(seen) == 1:
